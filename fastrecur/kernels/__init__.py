@@ -1,0 +1,1 @@
+"""Compiled loops, and the equations that they are checked against."""

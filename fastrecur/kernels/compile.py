@@ -1,0 +1,109 @@
+"""The compile policy, in one place: how every kernel is compiled and where its machine code is kept.
+
+``inline``
+    Pieces of kernels. Compiled into whatever calls them, never on their own.
+``kernel``
+    Entry points. Compiled at the first call for each set of argument types (importing the package compiles
+    nothing), kept on disk, and free of the interpreter lock while they run.
+
+Both use ``error_model="numpy"``: Python's model tests every division for zero, which stops vectorisation. No
+fast-math flag is set: NaN and infinity stay what they are, and the bits of a sum do not depend on where it is
+compiled. Fused multiply-adds are asked for by name.
+
+Numba's own cache does not see an edit in another file, and refuses at import where it finds no directory to
+write to. Here the directory's name holds a hash of all kernel sources and of the versions that compile them, so
+that machine code of other sources is never found, and without a directory kernels are compiled in each process.
+"""
+
+import functools
+import hashlib
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import llvmlite
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.misc.appdirs import AppDirs
+
+inline = functools.partial(numba.njit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+@functools.cache
+def source_stamp():
+    """Hash of everything that decides the machine code: kernel sources, Numba, llvmlite."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cache_directory():
+    """Directory of the compiled kernels, or None where none can be written (one warning)."""
+    root = numba.config.CACHE_DIR or AppDirs("fastrecur", appauthor=False).user_cache_dir
+    folder = Path(root) / f"kernels-{source_stamp()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        warnings.warn(
+            f"fastrecur cannot write its cache of compiled kernels ({error}), so that each process compiles them "
+            "anew. Set NUMBA_CACHE_DIR to a directory that can be written.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return str(folder)
+
+
+class _Locator(_CacheLocator):
+    """Tells Numba's cache to use `cache_directory`, with the sources' hash for a time stamp."""
+
+    def __init__(self, py_func):
+        self._py_file = py_func.__code__.co_filename
+        self._line = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self):
+        return cache_directory()
+
+    def get_source_stamp(self):
+        return source_stamp()
+
+    def get_disambiguator(self):
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls(py_func)
+
+
+class _Impl(CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
+
+    def __init__(self, py_func):
+        overridden, numba.config.CACHE_LOCATOR_CLASSES = numba.config.CACHE_LOCATOR_CLASSES, ""
+        try:
+            super().__init__(py_func)
+        finally:
+            numba.config.CACHE_LOCATOR_CLASSES = overridden
+
+
+class _Cache(FunctionCache):
+    _impl_class = _Impl
+
+
+def kernel(function=None, *, parallel=False):
+    """Decorate an entry point: see the module's docstring."""
+    if function is None:
+        return functools.partial(kernel, parallel=parallel)
+    only_prange = {"prange": True} | dict.fromkeys(
+        ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
+    )
+    dispatcher = numba.njit(function, error_model="numpy", nogil=True, parallel=only_prange if parallel else False)
+    if not os.environ.get("NUMBA_DISABLE_JIT") and cache_directory() is not None:
+        dispatcher._cache = _Cache(function)
+    return dispatcher

@@ -1,0 +1,78 @@
+"""Copies between sequences and packed batches (see `fastrecur.kernels.steps`), with conversion of the dtype."""
+
+from fastrecur.kernels.compile import kernel
+from fastrecur.kernels.steps import AT, ROWS
+
+
+@kernel
+def gather_steps(values, starts, steps, out):
+    """Pack sequences: row ``steps[s, AT] + b`` of ``out`` receives time step t of sequence b.
+
+    Parameters
+    ----------
+    values : array of shape (S, F)
+        Time steps, sequence after sequence.
+    starts : int64 array of shape (B,)
+        First row of each sequence in ``values``, in the order of the batch.
+    steps : int64 array of shape (T, 4)
+        A forward table.
+    out : array of shape (N, 1, F)
+    """
+    for t in range(len(steps)):
+        at = steps[t, AT]
+        for b in range(steps[t, ROWS]):
+            for f in range(values.shape[1]):
+                out[at + b, 0, f] = values[starts[b] + t, f]
+
+
+@kernel
+def scatter_steps(packed, first, starts, steps, n_hidden, out):
+    """Undo `gather_steps`: the D * H valid numbers of the rows of ``packed`` from ``first`` on, to ``out``.
+
+    Parameters
+    ----------
+    packed : array of shape (first + N, D, stride)
+    first : int
+    starts : int64 array of shape (B,)
+    steps : int64 array of shape (T, 4)
+        A forward table.
+    n_hidden : int
+    out : array of shape (S, D * n_hidden)
+    """
+    for t in range(len(steps)):
+        at = first + steps[t, AT]
+        for b in range(steps[t, ROWS]):
+            for d in range(packed.shape[1]):
+                for u in range(n_hidden):
+                    out[starts[b] + t, d * n_hidden + u] = packed[at + b, d, u]
+
+
+@kernel
+def gather_padded(values, starts, steps, n_hidden, out):
+    """As `gather_steps`, for (S, D * n_hidden) values and rows of D pieces padded with zeros: ``out`` (N, D, stride)."""
+    for t in range(len(steps)):
+        at = steps[t, AT]
+        for b in range(steps[t, ROWS]):
+            for d in range(out.shape[1]):
+                for u in range(n_hidden):
+                    out[at + b, d, u] = values[starts[b] + t, d * n_hidden + u]
+                for u in range(n_hidden, out.shape[2]):
+                    out[at + b, d, u] = 0.0
+
+
+@kernel
+def copy_padded(source, order, out):
+    """Rows ``order`` of ``source`` (B, H), padded with zeros: ``out`` (B, stride)."""
+    for b in range(out.shape[0]):
+        for u in range(source.shape[1]):
+            out[b, u] = source[order[b], u]
+        for u in range(source.shape[1], out.shape[1]):
+            out[b, u] = 0.0
+
+
+@kernel
+def take_states(states, direction, rows, order, out):
+    """States of ``rows`` of the buffer ``states`` (B + N, D, stride), to the rows ``order`` of ``out`` (B, H)."""
+    for b in range(len(rows)):
+        for u in range(out.shape[1]):
+            out[order[b], u] = states[rows[b], direction, u]

@@ -1,0 +1,150 @@
+"""Elman RNN on the CPU: the compiled twins of `fastrecur.kernels.reference.rnn_forward` and ``rnn_backward``.
+
+One gate: a panel is two vectors of hidden units. Nothing is recorded but h itself; ``gates`` is scratch forward,
+and receives the gradients of the pre-activations backward.
+"""
+
+from typing import NamedTuple
+
+from numba import prange
+
+from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.cpu.activations import tanh
+from fastrecur.kernels.cpu.products import panel_features, tile_features
+from fastrecur.kernels.cpu.recurrence import (
+    backward_buffers,
+    backward_rows,
+    cell_gradient,
+    forward_buffers,
+    forward_rows,
+    implement,
+    panel_pair,
+    panel_rows,
+)
+from fastrecur.kernels.cpu.simd import (
+    load,
+    offset,
+    panel_dot,
+    select_less,
+    splat,
+    store,
+    tile_dot,
+    tile_load,
+    tile_shape,
+    tile_store,
+)
+from fastrecur.kernels.cpu.target import MIDDLE_2, TALL_2
+
+
+class RNNCell(NamedTuple):
+    """Names the cell to the walk through time; ``relu``: max(0, z) instead of tanh(z)."""
+
+    relu: bool
+
+
+@inline
+def _cell(relu, z, lanes, h):
+    """h = tanh(z) or max(0, z), for both vectors of the panel."""
+    for v in range(0, 2 * lanes, lanes):
+        z_t = load(z, v)
+        if relu:
+            zero = splat(z_t, 0.0)
+            store(h, v, select_less(z_t, zero, zero, z_t))
+        else:
+            store(h, v, tanh(z_t))
+
+
+@inline
+def _tiles(cell, shape, r, rows, p):
+    """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
+    while r + len(shape) <= rows:
+        acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
+        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
+        z = offset(p.z, r * p.z_stride)
+        tile_store(acc, z, p.width)
+        for k in range(len(shape)):
+            _cell(cell.relu, offset(z, k * p.width), p.width // 2, offset(p.h, (r + k) * p.h_stride))
+        r += len(shape)
+    return r
+
+
+def _panel_rows(cell, rows, p):
+    r = _tiles(cell, tile_shape(TALL_2, 2), 0, rows, p)
+    r = _tiles(cell, tile_shape(MIDDLE_2, 2), r, rows, p)
+    _tiles(cell, tile_shape(1, 2), r, rows, p)
+
+
+def _panel_pair(cell, p, w_panel, z_panel):
+    acc = panel_features(tile_load(tile_shape(2, 2), p.bias, p.width), p.x, 0, p.w, w_panel, p.width)
+    acc = panel_dot(acc, p.h_prev, 1, p.w_hidden, w_panel, p.width, p.n_hidden)
+    tile_store(acc, p.z, z_panel)
+    for k in range(2):
+        _cell(cell.relu, offset(p.z, k * z_panel), p.width // 2, offset(p.h, k * p.units))
+
+
+implement(panel_rows, RNNCell, _panel_rows)
+implement(panel_pair, RNNCell, _panel_pair)
+
+
+@kernel(parallel=True)
+def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards):
+    """Twin of `fastrecur.kernels.reference.rnn_forward`; what differs:
+
+    Parameters
+    ----------
+    w : array of shape (P, S * features + H, 2 W)
+        Panels: see `fastrecur.kernels.cpu.panels`.
+    bias : array of shape (P, 2 W)
+    x : array of shape (N, S, stride)
+        S segments of ``features`` numbers.
+    h : array of shape (B + N, D, padded H)
+        ``direction`` is read and written.
+    scratch : array of shape (len(shards) - 1, 1, TALL_2 * 2 W)
+    shards : int64 array
+        Bounds of the rows of the batch that each thread takes.
+    """
+    n_rows = h.shape[0] - x.shape[0]
+    for s in prange(len(shards) - 1):
+        net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, w.shape[2], False, s)
+        forward_rows(RNNCell(relu), net, steps, n_rows, shards[s], shards[s + 1])
+
+
+def _cell_gradient(cell, net, z, now):
+    """dz = dh (1 - h^2), or dh where h > 0, for both vectors of the panel."""
+    lanes = net.units // 2
+    for v in range(0, net.units, lanes):
+        h = load(net.h, now.h + v)
+        dh = load(net.dh, now.dh + v)
+        if net.dy_stride > 0:
+            dh = dh + load(net.dy, now.dy + v)
+        if cell.relu:
+            zero = splat(h, 0.0)
+            store(z, v, select_less(zero, h, dh, zero))
+        else:
+            store(z, v, dh * (splat(h, 1.0) - h * h))
+
+
+implement(cell_gradient, RNNCell, _cell_gradient)
+
+
+@kernel(parallel=True)
+def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards):
+    """Twin of the recurrence of `fastrecur.kernels.reference.rnn_backward`.
+
+    The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`.
+
+    Parameters
+    ----------
+    w_hidden : array of shape (Q, P * 2 W, 2 W)
+        W_hh, transposed: see `fastrecur.kernels.cpu.panels.pack_transposed`.
+    h, direction, relu, shards
+        As `rnn_forward` left them.
+    gates : array of shape (P, N, 2 W)
+        Assigned: the gradients of the pre-activations.
+    dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
+    dh : array of shape (B, padded H)
+    """
+    n_rows = h.shape[0] - gates.shape[1]
+    for s in prange(len(shards) - 1):
+        net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False)
+        backward_rows(RNNCell(relu), net, steps, n_rows, shards[s], shards[s + 1])

@@ -1,0 +1,160 @@
+"""GRU on the CPU: the compiled twins of `fastrecur.kernels.reference.gru_forward` and ``gru_backward``.
+
+The candidate keeps its two halves apart (reset-after), so a panel has four vectors: n, r, z, q. The features add to
+the first three, the hidden units to the last three: two products of three vectors, the second begun from the first.
+"""
+
+from typing import NamedTuple
+
+from numba import prange
+
+from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.cpu.activations import sigmoid, tanh
+from fastrecur.kernels.cpu.products import panel_features, tile_features
+from fastrecur.kernels.cpu.recurrence import (
+    backward_buffers,
+    backward_rows,
+    cell_gradient,
+    forward_buffers,
+    forward_rows,
+    implement,
+    panel_pair,
+    panel_rows,
+)
+from fastrecur.kernels.cpu.simd import (
+    fma,
+    load,
+    offset,
+    panel_dot,
+    splat,
+    store,
+    tile_dot,
+    tile_load,
+    tile_shape,
+    tile_store,
+)
+from fastrecur.kernels.cpu.target import MIDDLE_3, TALL_3
+
+
+class GRUCell(NamedTuple):
+    """Names the cell to the walk through time."""
+
+
+@inline
+def _cell(z, lanes, h_prev, h):
+    """n, r, z, q from the pre-activations at ``z``, which they replace; h = (1 - z) n + z h, n = tanh(n + r q)."""
+    r, u = sigmoid(load(z, lanes)), sigmoid(load(z, 2 * lanes))
+    n = tanh(fma(r, load(z, 3 * lanes), load(z, 0)))
+    store(z, 0, n)
+    store(z, lanes, r)
+    store(z, 2 * lanes, u)
+    store(h, 0, fma(u, load(h_prev, 0) - n, n))
+
+
+@inline
+def _tiles(shape, r, rows, p):
+    """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
+    lanes, row = p.units, 4 * p.units
+    q_bias = load(p.bias, 3 * lanes)
+    while r + len(shape) <= rows:
+        z = offset(p.z, r * p.z_stride)
+        tile_store(tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width), z, row)
+        for k in range(len(shape)):
+            store(z, k * row + 3 * lanes, q_bias)
+        acc = tile_load(shape, offset(z, lanes), row)
+        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
+        tile_store(acc, offset(z, lanes), row)
+        for k in range(len(shape)):
+            h = (r + k) * p.h_stride
+            _cell(offset(z, k * row), lanes, offset(p.h_prev_unit, h), offset(p.h, h))
+        r += len(shape)
+    return r
+
+
+def _panel_rows(cell, rows, p):
+    r = _tiles(tile_shape(TALL_3, 3), 0, rows, p)
+    r = _tiles(tile_shape(MIDDLE_3, 3), r, rows, p)
+    r = _tiles(tile_shape(2, 3), r, rows, p)
+    _tiles(tile_shape(1, 3), r, rows, p)
+
+
+def _panel_pair(cell, p, w_panel, z_panel):
+    lanes, row = p.units, 4 * p.units
+    tile_store(panel_features(tile_load(tile_shape(2, 3), p.bias, row), p.x, 0, p.w, w_panel, p.width), p.z, z_panel)
+    for k in range(2):
+        store(p.z, k * z_panel + 3 * lanes, load(p.bias, k * row + 3 * lanes))
+    acc = tile_load(tile_shape(2, 3), offset(p.z, lanes), z_panel)
+    acc = panel_dot(acc, p.h_prev, 1, p.w_hidden, w_panel, p.width, p.n_hidden)
+    tile_store(acc, offset(p.z, lanes), z_panel)
+    for k in range(2):
+        _cell(offset(p.z, k * z_panel), lanes, offset(p.h_prev_unit, k * lanes), offset(p.h, k * lanes))
+
+
+implement(panel_rows, GRUCell, _panel_rows)
+implement(panel_pair, GRUCell, _panel_pair)
+
+
+@kernel(parallel=True)
+def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards):
+    """Twin of `fastrecur.kernels.reference.gru_forward`; what differs:
+
+    Parameters
+    ----------
+    w : array of shape (P, S * features + H, 3 W)
+        Panels: see `fastrecur.kernels.cpu.panels`.
+    bias : array of shape (P, 4 W)
+        n (from b_ih), r and z (the sums of both), q (from b_hh).
+    x : array of shape (N, S, stride)
+        S segments of ``features`` numbers.
+    h : array of shape (B + N, D, padded H)
+        ``direction`` is read and written.
+    gates : array of shape (P, N, 4 W), or, without ``record``, scratch of shape (len(shards) - 1, 1, TALL_3 * 4 W)
+        n, r, z, q.
+    shards : int64 array
+        Bounds of the rows of the batch that each thread takes.
+    """
+    n_rows = h.shape[0] - x.shape[0]
+    for s in prange(len(shards) - 1):
+        net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, w.shape[2] // 3, record, s)
+        forward_rows(GRUCell(), net, steps, n_rows, shards[s], shards[s + 1])
+
+
+def _cell_gradient(cell, net, z, now):
+    """Gradients of n, r, z, q, over the gates at ``z``; dh z of the step before, to which W^T dz is added."""
+    lanes = net.units
+    n, r, u, q = load(z, 0), load(z, lanes), load(z, 2 * lanes), load(z, 3 * lanes)
+    one = splat(n, 1.0)
+    dh = load(net.dh, now.dh)
+    if net.dy_stride > 0:
+        dh = dh + load(net.dy, now.dy)
+    dn = dh * (one - u) * (one - n * n)
+    store(z, 0, dn)
+    store(z, lanes, dn * q * r * (one - r))
+    store(z, 2 * lanes, dh * (load(net.h, now.h_prev) - n) * u * (one - u))
+    store(z, 3 * lanes, dn * r)
+    store(net.dh, now.dh, dh * u)
+
+
+implement(cell_gradient, GRUCell, _cell_gradient)
+
+
+@kernel(parallel=True)
+def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, shards):
+    """Twin of the recurrence of `fastrecur.kernels.reference.gru_backward`.
+
+    The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`: the
+    features' part of ``gates`` begins at number 0 of a panel, the hidden part at number W.
+
+    Parameters
+    ----------
+    w_hidden : array of shape (Q, P * 3 W, 2 W)
+        W_hh, transposed: see `fastrecur.kernels.cpu.panels.pack_transposed`.
+    h, direction, gates, shards
+        As `gru_forward` left them with ``record``; ``gates`` ends as the gradients of the pre-activations.
+    dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
+    dh : array of shape (B, padded H)
+    """
+    n_rows, units = h.shape[0] - gates.shape[1], gates.shape[2] // 4
+    for s in prange(len(shards) - 1):
+        net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True)
+        backward_rows(GRUCell(), net, steps, n_rows, shards[s], shards[s + 1])

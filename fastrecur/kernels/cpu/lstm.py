@@ -1,0 +1,157 @@
+"""LSTM on the CPU: the compiled twins of `fastrecur.kernels.reference.lstm_forward` and ``lstm_backward``.
+
+The equations are `_cell` and `_cell_gradient`; `_tiles` gathers the pre-activations; the walk through time is in
+`fastrecur.kernels.cpu.recurrence`.
+"""
+
+from typing import NamedTuple
+
+from numba import prange
+
+from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.cpu.activations import sigmoid, tanh
+from fastrecur.kernels.cpu.products import panel_features, tile_features
+from fastrecur.kernels.cpu.recurrence import (
+    backward_buffers,
+    backward_rows,
+    cell_gradient,
+    forward_buffers,
+    forward_rows,
+    implement,
+    panel_pair,
+    panel_rows,
+)
+from fastrecur.kernels.cpu.simd import (
+    fma,
+    load,
+    offset,
+    panel_dot,
+    pointer,
+    splat,
+    store,
+    tile_dot,
+    tile_load,
+    tile_shape,
+    tile_store,
+)
+from fastrecur.kernels.cpu.target import MIDDLE_4, TALL_4
+
+
+class LSTMCell(NamedTuple):
+    """Names the cell to the walk through time."""
+
+
+@inline
+def _cell(z, lanes, c_prev, c, h):
+    """i, f, g, o from the pre-activations at ``z``, which they replace; c = f c + i g; h = o tanh(c)."""
+    i, f = sigmoid(load(z, 0)), sigmoid(load(z, lanes))
+    g, o = tanh(load(z, 2 * lanes)), sigmoid(load(z, 3 * lanes))
+    c_t = fma(f, load(c_prev, 0), i * g)
+    store(z, 0, i)
+    store(z, lanes, f)
+    store(z, 2 * lanes, g)
+    store(z, 3 * lanes, o)
+    store(c, 0, c_t)
+    store(h, 0, o * tanh(c_t))
+
+
+@inline
+def _tiles(shape, r, rows, p):
+    """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
+    while r + len(shape) <= rows:
+        acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
+        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
+        z = offset(p.z, r * p.z_stride)
+        tile_store(acc, z, p.width)
+        for k in range(len(shape)):
+            c = (r + k) * p.c_stride
+            h = offset(p.h, (r + k) * p.h_stride)
+            _cell(offset(z, k * p.width), p.units, offset(p.c_prev, c), offset(p.c, c), h)
+        r += len(shape)
+    return r
+
+
+def _panel_rows(cell, rows, p):
+    r = _tiles(tile_shape(TALL_4, 4), 0, rows, p)
+    r = _tiles(tile_shape(MIDDLE_4, 4), r, rows, p)
+    r = _tiles(tile_shape(2, 4), r, rows, p)
+    _tiles(tile_shape(1, 4), r, rows, p)
+
+
+def _panel_pair(cell, p, w_panel, z_panel):
+    acc = panel_features(tile_load(tile_shape(2, 4), p.bias, p.width), p.x, 0, p.w, w_panel, p.width)
+    acc = panel_dot(acc, p.h_prev, 1, p.w_hidden, w_panel, p.width, p.n_hidden)
+    tile_store(acc, p.z, z_panel)
+    for k in range(2):
+        unit = k * p.units
+        _cell(offset(p.z, k * z_panel), p.units, offset(p.c_prev, unit), offset(p.c, unit), offset(p.h, unit))
+
+
+implement(panel_rows, LSTMCell, _panel_rows)
+implement(panel_pair, LSTMCell, _panel_pair)
+
+
+@kernel(parallel=True)
+def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, shards):
+    """Twin of `fastrecur.kernels.reference.lstm_forward`; what differs:
+
+    Parameters
+    ----------
+    w : array of shape (P, S * features + H, 4 W)
+        Panels: see `fastrecur.kernels.cpu.panels`.
+    bias : array of shape (P, 4 W)
+    x : array of shape (N, S, stride)
+        S segments of ``features`` numbers.
+    h : array of shape (B + N, D, padded H)
+        ``direction`` is read and written.
+    c : array of shape (B + N, padded H) or, without ``record``, (B, padded H)
+        Without ``record`` the initial states are replaced step by step: they end as the final states.
+    gates : array of shape (P, N, 4 W) or, without ``record``, scratch of shape (len(shards) - 1, 1, TALL_4 * 4 W)
+    shards : int64 array
+        Bounds of the rows of the batch that each thread takes.
+    """
+    n_rows = h.shape[0] - x.shape[0]
+    for s in prange(len(shards) - 1):
+        net = forward_buffers(w, bias, x, features, h, direction, c, gates, w.shape[2] // 4, record, s)
+        forward_rows(LSTMCell(), net, steps, n_rows, shards[s], shards[s + 1])
+
+
+def _cell_gradient(cell, net, z, now):
+    """Gate gradients, over the gates at ``z``, and dc of the step before."""
+    lanes = net.units
+    i, f, g, o = load(z, 0), load(z, lanes), load(z, 2 * lanes), load(z, 3 * lanes)
+    one = splat(i, 1.0)
+    dh = load(net.dh, now.dh)
+    if net.dy_stride > 0:
+        dh = dh + load(net.dy, now.dy)
+    tanh_c = tanh(load(net.c, now.c))
+    dc = fma(dh * o, one - tanh_c * tanh_c, load(net.dc, now.dh))
+    store(net.dc, now.dh, dc * f)
+    store(z, 0, dc * g * i * (one - i))
+    store(z, lanes, dc * load(net.c, now.c_prev) * f * (one - f))
+    store(z, 2 * lanes, dc * i * (one - g * g))
+    store(z, 3 * lanes, dh * tanh_c * o * (one - o))
+
+
+implement(cell_gradient, LSTMCell, _cell_gradient)
+
+
+@kernel(parallel=True)
+def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards):
+    """Twin of the recurrence of `fastrecur.kernels.reference.lstm_backward`.
+
+    The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`.
+
+    Parameters
+    ----------
+    w_hidden : array of shape (Q, P * 4 W, 2 W)
+        W_hh, transposed: see `fastrecur.kernels.cpu.panels.pack_transposed`.
+    h, direction, c, gates, shards
+        As `lstm_forward` left them with ``record``; ``gates`` ends as the gradients of the pre-activations.
+    dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
+    dh, dc : array of shape (B, padded H)
+    """
+    n_rows = h.shape[0] - gates.shape[1]
+    for s in prange(len(shards) - 1):
+        net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, gates.shape[2] // 4, 0, False)
+        backward_rows(LSTMCell(), net, steps, n_rows, shards[s], shards[s + 1])

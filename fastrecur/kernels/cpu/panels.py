@@ -1,0 +1,191 @@
+"""How weights lie in memory for the CPU kernels: panels that a register tile can stream through.
+
+A panel is a group of hidden units with all the vectors that their gates need. For one row k of its input (a feature
+or a hidden unit) the panel's weights lie side by side, ``[k][vector][lane]``, and k runs over the features first and
+the hidden units after them: one pass of `tile_dot` over F + H rows computes every gate of the panel.
+
+=====  =================  ==========================================  ==========================
+cell   units of a panel   vectors of a panel (weights)                vectors of a panel (gates)
+=====  =================  ==========================================  ==========================
+RNN    2 W                units 0..W, units W..2W                     the same
+LSTM   W                  i, f, g, o                                  the same
+GRU    W                  n, r, z (features), r, z, q (hidden)        n, r, z, q
+=====  =================  ==========================================  ==========================
+
+W is the number of lanes of a vector. Hidden units are padded with zero weights to whole panels, where a padded unit
+stays exactly 0, forward and backward; state buffers have rows of `padded` (H) numbers, a multiple of 2 W.
+
+The products of the backward pass read the transposed weights, in panels of 2 W outputs (`pack_transposed`).
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.cpu.target import VECTOR_BYTES
+
+
+def lanes(dtype):
+    """Numbers of ``dtype`` in a vector register."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def padded(n, dtype):
+    """``n`` rounded up to whole pairs of vectors: the row length of every state buffer."""
+    pair = 2 * lanes(dtype)
+    return -(-n // pair) * pair
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which row of the parameters stands in which column of the panels (-1: none).
+
+    Attributes
+    ----------
+    vectors, gate_vectors : int
+        Vectors a panel in the weights and in the record of the gates.
+    features, hidden : int64 array of shape (P, vectors * W)
+        Rows of ``weight_ih`` and ``weight_hh``.
+    bias_features, bias_hidden : int64 array of shape (P, gate_vectors * W)
+        Entries of ``bias_ih`` (or of the only ``bias``) and of ``bias_hh``, which add up.
+    gates : int64 array of shape (P, gate_vectors * W)
+        Columns of the canonical record, as in the reference.
+    first_hidden : int
+        Where in a panel's gates the vectors of ``hidden`` begin.
+    """
+
+    vectors: int
+    gate_vectors: int
+    features: np.ndarray
+    hidden: np.ndarray
+    bias_features: np.ndarray
+    bias_hidden: np.ndarray
+    gates: np.ndarray
+    first_hidden: int = 0
+
+    @property
+    def n_panels(self):
+        """Number of panels, P."""
+        return len(self.features)
+
+
+def _columns(n_hidden, width, gates):
+    """Panel columns for ``gates`` (numbers of gates in their order, -1 for none), ``width`` units a panel."""
+    units = np.arange(-(-n_hidden // width) * width).reshape(-1, 1, width)
+    gates = np.asarray(gates).reshape(1, -1, 1)
+    rows = gates * n_hidden + units
+    return np.where((units < n_hidden) & (gates >= 0), rows, -1).reshape(len(units), -1)
+
+
+@functools.cache
+def panel_layout(cell, n_hidden, dtype):
+    """Layout of ``cell`` ("rnn", "lstm" or "gru") with ``n_hidden`` units."""
+    width = lanes(dtype)
+    if cell == "gru":
+        r, z, n, q = range(4)
+        return Layout(
+            vectors=3,
+            gate_vectors=4,
+            features=_columns(n_hidden, width, [n, r, z]),
+            hidden=_columns(n_hidden, width, [r, z, n]),
+            bias_features=_columns(n_hidden, width, [n, r, z, -1]),
+            bias_hidden=_columns(n_hidden, width, [-1, r, z, n]),
+            gates=_columns(n_hidden, width, [n, r, z, q]),
+            first_hidden=width,
+        )
+    columns = _columns(n_hidden, 2 * width, [0]) if cell == "rnn" else _columns(n_hidden, width, [0, 1, 2, 3])
+    vectors = columns.shape[1] // width
+    return Layout(vectors, vectors, columns, columns, columns, np.full_like(columns, -1), columns)
+
+
+@inline
+def _pack(weight, columns, first, out):
+    """Copy ``weight`` (G*H, K) to the rows ``first..first + K`` of the panels, 64 rows at a time (one L1 cache)."""
+    n_panels, n_columns = columns.shape
+    for p in range(n_panels):
+        for block in range(0, weight.shape[1], 64):
+            for j in range(n_columns):
+                row = columns[p, j]
+                for k in range(block, min(block + 64, weight.shape[1])):
+                    out[p, first + k, j] = weight[row, k] if row >= 0 else 0.0
+
+
+@kernel
+def pack_layer(w_ih, w_hh, bias_ih, bias_hh, features, hidden, bias_features, bias_hidden, w, bias):
+    """Write a layer's parameters (PyTorch's layout) as panels.
+
+    Parameters
+    ----------
+    w_ih, w_hh : array of shape (G*H, F), (G*H, H)
+    bias_ih, bias_hh : array of shape (G*H,)
+        A cell with one bias passes an empty ``bias_hh``.
+    features, hidden, bias_features, bias_hidden : int64 array
+        Of the `Layout`.
+    w : array of shape (P, F + H, vectors * W)
+    bias : array of shape (P, gate_vectors * W)
+    """
+    _pack(w_ih, features, 0, w)
+    _pack(w_hh, hidden, w_ih.shape[1], w)
+    for p in range(bias.shape[0]):
+        for j in range(bias.shape[1]):
+            i, k = bias_features[p, j], bias_hidden[p, j]
+            bias[p, j] = (bias_ih[i] if i >= 0 else 0.0) + (bias_hh[k] if k >= 0 else 0.0)
+
+
+@inline
+def _unpack(panels, columns, first, out):
+    """Undo `_pack`, adding to ``out`` (G*H, K)."""
+    n_panels, n_columns = columns.shape
+    for p in range(n_panels):
+        for block in range(0, out.shape[1], 64):
+            for j in range(n_columns):
+                row = columns[p, j]
+                if row >= 0:
+                    for k in range(block, min(block + 64, out.shape[1])):
+                        out[row, k] += panels[p, first + k, j]
+
+
+@kernel
+def unpack_layer(w, bias, features, hidden, bias_features, bias_hidden, w_ih, w_hh, bias_ih, bias_hh):
+    """Add panels of gradients to a layer's gradients in PyTorch's layout: undoes `pack_layer`."""
+    _unpack(w, features, 0, w_ih)
+    _unpack(w, hidden, w_ih.shape[1], w_hh)
+    for p in range(bias.shape[0]):
+        for j in range(bias.shape[1]):
+            i, k = bias_features[p, j], bias_hidden[p, j]
+            if i >= 0:
+                bias_ih[i] += bias[p, j]
+            if k >= 0:
+                bias_hh[k] += bias[p, j]
+
+
+@kernel
+def pack_transposed(weight, columns, segments, out):
+    """Copy ``weight`` (G*H, K) transposed, for products that sum over the gates.
+
+    Parameters
+    ----------
+    weight : array of shape (G*H, K)
+    columns : int64 array of shape (P, vectors * W)
+    segments : int
+        The K inputs are that many equal pieces (one a direction of the layer below), each padded on its own.
+    out : array of shape (Q, P * vectors * W, 2 W)
+        Q panels of 2 W outputs; the sum runs over the columns of the panels in their order.
+    """
+    n_panels, n_columns = columns.shape
+    n_out, _, pair = out.shape
+    n_valid = weight.shape[1] // segments
+    per_segment = n_out // segments
+    for q in range(n_out):
+        start = (q % per_segment) * pair
+        source = (q // per_segment) * n_valid + start
+        for p in range(n_panels):
+            for j in range(n_columns):
+                row = columns[p, j]
+                count = min(pair, n_valid - start) if row >= 0 else 0
+                for u in range(count):
+                    out[q, p * n_columns + j, u] = weight[row, source + u]
+                for u in range(count, pair):
+                    out[q, p * n_columns + j, u] = 0.0

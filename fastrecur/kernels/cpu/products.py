@@ -1,0 +1,277 @@
+"""The products that all cells share: W x and W h into the gates, W^T dz, and the weight gradients.
+
+All sums run in one order, whatever the tile: bias, features, hidden units, k rising, one chain of fused
+multiply-adds an output. A row's bits therefore depend on neither the tile it fell into nor the rows beside it.
+"""
+
+from typing import NamedTuple
+
+from numba import prange
+
+from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.cpu.simd import (
+    load,
+    offset,
+    panel_dot,
+    pointer,
+    store,
+    tile_dot,
+    tile_load,
+    tile_shape,
+    tile_store,
+    tile_zero,
+)
+from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4
+
+#: Packed rows in one block of the sum of the weight gradients: a panel's gates of the block stay in the L1 cache.
+SUM_BLOCK = 128
+
+#: Packed rows that share one pass over the transposed weights in `input_gradient`.
+ROW_BLOCK = 48
+
+
+class Inputs(NamedTuple):
+    """What a step reads from below: rows of ``segments`` pieces of ``features`` numbers, ``segment_stride`` apart.
+
+    A layer above a bidirectional one reads two segments, one a direction, each padded on its own.
+    """
+
+    data: object
+    row_stride: int
+    segments: int
+    segment_stride: int
+    features: int
+
+
+class Gates(NamedTuple):
+    """Gate gradients that a product sums over: ``panels`` pieces of ``width`` numbers for each row."""
+
+    data: object
+    row_stride: int
+    panels: int
+    panel_stride: int
+    width: int
+
+
+@inline
+def tile_features(acc, inputs, row, w, w_stride):
+    """Add W_ih x for the rows from ``row`` on; ``w`` points to the panel's first row."""
+    for s in range(inputs.segments):
+        x = offset(inputs.data, row * inputs.row_stride + s * inputs.segment_stride)
+        first = s * inputs.features * w_stride
+        acc = tile_dot(acc, x, inputs.row_stride, 1, offset(w, first), w_stride, inputs.features)
+    return acc
+
+
+@inline
+def panel_features(acc, inputs, row, w, w_panel, w_stride):
+    """`tile_features` for a single row and several panels ``w_panel`` apart."""
+    for s in range(inputs.segments):
+        x = offset(inputs.data, row * inputs.row_stride + s * inputs.segment_stride)
+        first = s * inputs.features * w_stride
+        acc = panel_dot(acc, x, 1, offset(w, first), w_panel, w_stride, inputs.features)
+    return acc
+
+
+# --- W^T dz ----------------------------------------------------------------------------------------------------------
+
+
+@inline
+def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride):
+    while r + len(shape) <= rows:
+        target = offset(out, r * out_stride)
+        acc = tile_load(shape, target, out_stride) if keep else tile_zero(shape, target)
+        for p in range(gates.panels):
+            piece = offset(gates.data, r * gates.row_stride + p * gates.panel_stride)
+            acc = tile_dot(acc, piece, gates.row_stride, 1, offset(w, p * gates.width * w_stride), w_stride, gates.width)
+        tile_store(acc, target, out_stride)
+        r += len(shape)
+    return r
+
+
+@inline
+def transposed_product(rows, keep, out, out_stride, gates, w, n_panels, pair):
+    """out = W^T dz for ``rows`` rows (``keep``: out += W^T dz); ``w`` holds ``n_panels`` panels of ``pair`` outputs."""
+    for q in range(n_panels):
+        target = offset(out, q * pair)
+        panel = offset(w, q * gates.panels * gates.width * pair)
+        r = _transposed_tiles(tile_shape(TALL_2, 2), 0, rows, keep, target, out_stride, gates, panel, pair)
+        r = _transposed_tiles(tile_shape(MIDDLE_2, 2), r, rows, keep, target, out_stride, gates, panel, pair)
+        _transposed_tiles(tile_shape(1, 2), r, rows, keep, target, out_stride, gates, panel, pair)
+
+
+@inline
+def _input_gradient_rows(gates, w, first, keep, dx, begin, end):
+    panels, n_rows, width = gates.shape
+    n_panels, n_sum, pair = w.shape
+    stride = dx.shape[1]
+    for r in range(begin, end, ROW_BLOCK):
+        dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels)
+        out = offset(pointer(dx), r * stride)
+        transposed_product(min(ROW_BLOCK, end - r), keep, out, stride, dz, pointer(w), n_panels, pair)
+
+
+@kernel(parallel=True)
+def input_gradient(gates, w, first, keep, dx, shards):
+    """dx = W_ih^T dz for all packed rows at once.
+
+    Parameters
+    ----------
+    gates : array of shape (P, N, V*W)
+        Gradients of the pre-activations.
+    w : array of shape (Q, P * width, 2 W)
+        Transposed weights of `fastrecur.kernels.cpu.panels.pack_transposed`.
+    first : int
+        Which numbers of a panel's V*W take part: ``first..first + width``.
+    keep : bool
+        Add to ``dx`` instead of assigning it (the second direction of a layer).
+    dx : array of shape (N, Q * 2 W)
+    shards : int64 array
+        Bounds of the packed rows that each thread takes.
+    """
+    for s in prange(len(shards) - 1):
+        _input_gradient_rows(gates, w, first, keep, dx, shards[s], shards[s + 1])
+
+
+# --- weight gradients ------------------------------------------------------------------------------------------------
+
+
+@inline
+def _gradient_tiles(shape, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+    while k + len(shape) <= last:
+        acc = tile_load(shape, offset(out, k * out_stride), out_stride)
+        acc = tile_dot(acc, offset(a, k), 1, a_stride, gates, gates_stride, count)
+        tile_store(acc, offset(out, k * out_stride), out_stride)
+        k += len(shape)
+    return k
+
+
+@inline
+def _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+    """out[k] += sum over ``count`` rows n of a[n, k] gates[n], for k..last."""
+    k = _gradient_tiles(tall, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+    k = _gradient_tiles(middle, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+    _gradient_tiles(one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+
+
+@inline
+def _gradient_strip(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+    """`_gradient_product` with the tiles that suit the number of vectors in a panel."""
+    if vectors == 2:
+        _gradient_product(tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2), tile_shape(1, 2),
+                          k, last, a, a_stride, gates, gates_stride, count, out, out_stride)  # fmt: skip
+    elif vectors == 3:
+        _gradient_product(tile_shape(TALL_3, 3), tile_shape(MIDDLE_3, 3), tile_shape(1, 3),
+                          k, last, a, a_stride, gates, gates_stride, count, out, out_stride)  # fmt: skip
+    else:
+        _gradient_product(tile_shape(TALL_4, 4), tile_shape(MIDDLE_4, 4), tile_shape(1, 4),
+                          k, last, a, a_stride, gates, gates_stride, count, out, out_stride)  # fmt: skip
+
+
+@inline
+def _bias_gradient(gates, stride, count, out, lanes):
+    """out += sum of ``count`` rows of ``stride`` numbers."""
+    for v in range(0, stride, lanes):
+        total = load(out, v)
+        for n in range(count):
+            total = total + load(gates, n * stride + v)
+        store(out, v, total)
+
+
+@inline
+def _previous_states(begin, count, run, before, h, stride, n_hidden, scratch):
+    """Pointer to the previous states of the packed rows ``begin..begin + count``, and the run of the last of them.
+
+    They are copied to ``scratch`` only where they do not lie together.
+    """
+    while before[run, 0] + before[run, 1] <= begin:
+        run += 1
+    source = offset(h, (before[run, 2] + begin - before[run, 0]) * stride)
+    if before[run, 0] + before[run, 1] >= begin + count:
+        return source, run
+    for n in range(begin, begin + count):
+        while before[run, 0] + before[run, 1] <= n:
+            run += 1
+        source = (before[run, 2] + n - before[run, 0]) * stride
+        for u in range(n_hidden):
+            scratch[(n - begin) * stride + u] = h[source + u]
+    return scratch, run
+
+
+@inline
+def _weight_gradient_panel(vectors, k, last, x, row, dz, dz_stride, h_prev, h_stride, first, count, out, columns):
+    """Rows ``k..last`` of one panel of dW, for ``count`` packed rows from ``row`` on."""
+    for s in range(x.segments):
+        at = s * x.features
+        a = offset(x.data, row * x.row_stride + s * x.segment_stride)
+        target = offset(out, at * columns)
+        low, high = max(k - at, 0), min(last - at, x.features)
+        _gradient_strip(vectors, low, high, a, x.row_stride, dz, dz_stride, count, target, columns)
+    at = x.segments * x.features
+    target = offset(out, at * columns)
+    _gradient_strip(
+        vectors, max(k - at, 0), last - at, h_prev, h_stride, offset(dz, first), dz_stride, count, target, columns
+    )
+
+
+@inline
+def _weight_gradient_rows(gates, x, h, h_stride, before, dw, dbias, vectors, hidden_first, scratch, begin, end):
+    """The rows ``begin..end`` of dW, counted through all panels; dbias with the first row of a panel."""
+    n_rows, dz_stride = gates.shape[1:]
+    n_inputs, columns = dw.shape[1:]
+    n_hidden = n_inputs - x.segments * x.features
+    dw.reshape(-1)[begin * columns : end * columns] = 0.0
+    dbias[-(-begin // n_inputs) : -(-end // n_inputs)] = 0.0
+    run = 0
+    for n in range(0, n_rows, SUM_BLOCK):
+        count = min(SUM_BLOCK, n_rows - n)
+        h_prev, run = _previous_states(n, count, run, before, h, h_stride, n_hidden, scratch)
+        row = begin
+        while row < end:
+            p, k = row // n_inputs, row % n_inputs
+            last = min(n_inputs, k + end - row)
+            dz = offset(pointer(gates), (p * n_rows + n) * dz_stride)
+            if k == 0:
+                _bias_gradient(dz, dz_stride, count, offset(pointer(dbias), p * dz_stride), columns // vectors)
+            out = offset(pointer(dw), p * n_inputs * columns)
+            _weight_gradient_panel(
+                vectors, k, last, x, n, dz, dz_stride, h_prev, h_stride, hidden_first, count, out, columns
+            )
+            row += last - k
+
+
+@kernel(parallel=True)
+def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards):
+    """dW and db of a layer: one matrix product over all packed rows, shared out by rows of dW.
+
+    No private copies and no reduction, so that the bits are the same for every number of threads.
+
+    Parameters
+    ----------
+    gates : array of shape (P, N, G)
+        Gradients of the pre-activations, G numbers a panel.
+    x : array of shape (N, S, stride)
+        What the layer read: S segments of ``features`` numbers.
+    h : array of shape (B + N, D, stride)
+        States, of which ``direction`` is used.
+    before : int64 array of shape (R, 3)
+        Where the previous states lie: `fastrecur.kernels.steps.state_segments`.
+    dw : array of shape (P, S * features + H, vectors * W)
+        Assigned, in the order of the panels. Rows of features belong to the gates' numbers from 0 on, rows of
+        hidden units to those from ``hidden_first`` on.
+    dbias : array of shape (P, G)
+        Assigned.
+    vectors : int
+        2, 3 or 4.
+    scratch : array of shape (len(shards) - 1, SUM_BLOCK * D * stride)
+    shards : int64 array
+        Bounds of the P * (S * features + H) rows of dW that each thread takes.
+    """
+    inputs = Inputs(pointer(x), x.shape[1] * x.shape[2], x.shape[1], x.shape[2], features)
+    h_stride = h.shape[1] * h.shape[2]
+    states = offset(pointer(h), direction * h.shape[2])
+    for s in prange(len(shards) - 1):
+        mine = offset(pointer(scratch), s * scratch.shape[1])
+        _weight_gradient_rows(
+            gates, inputs, states, h_stride, before, dw, dbias, vectors, hidden_first, mine, shards[s], shards[s + 1]
+        )

@@ -1,0 +1,282 @@
+"""The walk through time that all cells share: steps, rows of the batch, panels of hidden units.
+
+A thread takes its rows of the batch through all time steps, so that nothing waits inside the time loop. What a cell
+computes it says by overloading three functions for its own (named tuple) type, which Numba compiles into the walk.
+(Jitted functions handed in as arguments would do the same, but Numba cannot keep such code on disk.)
+"""
+
+from typing import NamedTuple
+
+from numba import types
+from numba.extending import overload
+
+from fastrecur.kernels.compile import inline
+from fastrecur.kernels.cpu.products import Gates, Inputs, transposed_product
+from fastrecur.kernels.cpu.simd import offset, pointer
+from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
+
+
+def panel_rows(cell, rows, panel):
+    """Forward: pre-activations and gates of one panel for ``rows`` rows."""
+    raise NotImplementedError
+
+
+def panel_pair(cell, panel, w_panel, z_panel):
+    """The same for one row of two panels at once, ``w_panel`` and ``z_panel`` numbers apart.
+
+    A single panel of a single row has too few independent sums to hide the latency of a fused multiply-add.
+    """
+    raise NotImplementedError
+
+
+def cell_gradient(cell, net, z, now):
+    """Backward: gate gradients of one panel and one row, written over the gates at ``z``."""
+    raise NotImplementedError
+
+
+def implement(function, cell, implementation):
+    """Let ``function`` (one of the three above) be ``implementation`` for cells of the class ``cell``."""
+
+    def choose(tag, *args):
+        if isinstance(tag, types.BaseNamedTuple) and tag.instance_class is cell:
+            return implementation
+
+    overload(function, strict=False)(choose)
+
+
+@inline
+def runs(step, begin, end):
+    """The rows ``begin..end`` of a step as two runs (first, last, row of their previous states).
+
+    First those that carry on from the step before, then those that begin here, from the initial state.
+    """
+    carried, before = step[CARRIED], step[BEFORE]
+    return (begin, min(end, carried), before + begin), (max(begin, carried), min(end, step[ROWS]), max(begin, carried))
+
+
+# --- forward ---------------------------------------------------------------------------------------------------------
+
+
+class Forward(NamedTuple):
+    """Buffers of a forward call, as pointers and strides."""
+
+    x: Inputs
+    w: object
+    bias: object
+    n_panels: int
+    n_inputs: int
+    units: int
+    width: int
+    gates_width: int
+    h: object
+    h_stride: int
+    c: object
+    c_stride: int
+    gates: object
+    gates_row: int
+    gates_panel: int
+    record: bool
+
+
+class Panel(NamedTuple):
+    """One panel of some rows of one step: weights, states before and after, pre-activations."""
+
+    x: Inputs
+    w: object
+    w_hidden: object
+    width: int
+    n_hidden: int
+    units: int
+    bias: object
+    h_prev: object
+    h_prev_unit: object
+    h: object
+    h_stride: int
+    c_prev: object
+    c: object
+    c_stride: int
+    z: object
+    z_stride: int
+
+
+@inline
+def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, shard):
+    """`Forward` of a call's arrays; without ``record`` the thread of ``shard`` has a scratch block for its gates."""
+    n_panels, n_inputs, width = w.shape
+    gates_width = bias.shape[1]
+    gates_row, gates_panel, scratch = gates_width, gates.shape[1] * gates_width, 0
+    if not record:
+        gates_row, gates_panel, scratch = 0, 0, shard * gates.shape[2]
+    return Forward(
+        x=Inputs(pointer(x), x.shape[1] * x.shape[2], x.shape[1], x.shape[2], features),
+        w=pointer(w),
+        bias=pointer(bias),
+        n_panels=n_panels,
+        n_inputs=n_inputs,
+        units=units,
+        width=width,
+        gates_width=gates_width,
+        h=offset(pointer(h), direction * h.shape[2]),
+        h_stride=h.shape[1] * h.shape[2],
+        c=pointer(c),
+        c_stride=c.shape[1],
+        gates=offset(pointer(gates), scratch),
+        gates_row=gates_row,
+        gates_panel=gates_panel,
+        record=record,
+    )
+
+
+@inline
+def _panel(net, p, row, before, after, c_before, c_after):
+    """Panel ``p`` for the rows from packed row ``row`` on, with their states at the given rows of the buffers."""
+    n_features = net.x.segments * net.x.features
+    unit = p * net.units
+    x = offset(net.x.data, row * net.x.row_stride)
+    w = offset(net.w, p * net.n_inputs * net.width)
+    h_prev = offset(net.h, before * net.h_stride)
+    return Panel(
+        x=Inputs(x, net.x.row_stride, net.x.segments, net.x.segment_stride, net.x.features),
+        w=w,
+        w_hidden=offset(w, n_features * net.width),
+        width=net.width,
+        n_hidden=net.n_inputs - n_features,
+        units=net.units,
+        bias=offset(net.bias, p * net.gates_width),
+        h_prev=h_prev,
+        h_prev_unit=offset(h_prev, unit),
+        h=offset(net.h, after * net.h_stride + unit),
+        h_stride=net.h_stride,
+        c_prev=offset(net.c, c_before * net.c_stride + unit),
+        c=offset(net.c, c_after * net.c_stride + unit),
+        c_stride=net.c_stride,
+        z=offset(net.gates, p * net.gates_panel + row * net.gates_row),
+        z_stride=net.gates_row,
+    )
+
+
+@inline
+def _forward_step(cell, net, rows, row, before, after, c_before, c_after):
+    """All panels of ``rows`` rows of a step."""
+    p = 0
+    if rows == 1:
+        z_panel = net.gates_panel if net.record else net.gates_width
+        while p + 2 <= net.n_panels:
+            panel_pair(cell, _panel(net, p, row, before, after, c_before, c_after), net.n_inputs * net.width, z_panel)
+            p += 2
+    while p < net.n_panels:
+        panel_rows(cell, rows, _panel(net, p, row, before, after, c_before, c_after))
+        p += 1
+
+
+@inline
+def forward_rows(cell, net, steps, n_rows, begin, end):
+    """The rows ``begin..end`` of the batch through all steps."""
+    for s in range(len(steps)):
+        at = steps[s, AT]
+        for first, last, before in runs(steps[s], begin, end):
+            if first < last:
+                after = n_rows + at + first
+                c_before, c_after = (before, after) if net.record else (first, first)
+                _forward_step(cell, net, last - first, at + first, before, after, c_before, c_after)
+
+
+# --- backward --------------------------------------------------------------------------------------------------------
+
+
+class Backward(NamedTuple):
+    """Buffers of a backward call, as pointers and strides. ``dy_stride`` 0: nothing comes from above."""
+
+    gates: object
+    gates_row: int
+    gates_panel: int
+    n_panels: int
+    units: int
+    h: object
+    h_stride: int
+    c: object
+    c_stride: int
+    dy: object
+    dy_stride: int
+    dh: object
+    dc: object
+    w_hidden: object
+    n_transposed: int
+    pair: int
+    first: int
+    width: int
+    keep: bool
+
+
+@inline
+def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep):
+    """`Backward` of a call's arrays."""
+    n_panels, n_packed, gates_width = gates.shape
+    n_transposed, n_sum, pair = w_hidden.shape
+    dy_stride = dy.shape[1] * dy.shape[2]
+    if len(dy) == 0:
+        dy_stride = 0
+    return Backward(
+        gates=pointer(gates),
+        gates_row=gates_width,
+        gates_panel=n_packed * gates_width,
+        n_panels=n_panels,
+        units=units,
+        h=offset(pointer(h), direction * h.shape[2]),
+        h_stride=h.shape[1] * h.shape[2],
+        c=pointer(c),
+        c_stride=dh.shape[1],
+        dy=offset(pointer(dy), direction * dy.shape[2]),
+        dy_stride=dy_stride,
+        dh=pointer(dh),
+        dc=pointer(dc),
+        w_hidden=pointer(w_hidden),
+        n_transposed=n_transposed,
+        pair=pair,
+        first=first,
+        width=n_sum // n_panels,
+        keep=keep,
+    )
+
+
+class Now(NamedTuple):
+    """Offsets of one panel of one row: in h, in c (now and before), in dy, and in dh and dc."""
+
+    h: int
+    h_prev: int
+    c: int
+    c_prev: int
+    dy: int
+    dh: int
+
+
+@inline
+def _gradient_run(cell, net, first, last, at, before, n_rows):
+    """Gate gradients of the rows ``first..last`` of a step, whose previous states lie from row ``before`` on."""
+    for p in range(net.n_panels):
+        unit = p * net.units
+        for r in range(first, last):
+            row, previous = at + r, before + r - first
+            now = Now(
+                h=(n_rows + row) * net.h_stride + unit,
+                h_prev=previous * net.h_stride + unit,
+                c=(n_rows + row) * net.c_stride + unit,
+                c_prev=previous * net.c_stride + unit,
+                dy=row * net.dy_stride + unit,
+                dh=r * net.c_stride + unit,
+            )
+            cell_gradient(cell, net, offset(net.gates, p * net.gates_panel + row * net.gates_row), now)
+
+
+@inline
+def backward_rows(cell, net, steps, n_rows, begin, end):
+    """The rows ``begin..end`` of the batch back through all steps: gate gradients, then dh of the step before."""
+    for s in range(len(steps) - 1, -1, -1):
+        at = steps[s, AT]
+        for first, last, before in runs(steps[s], begin, end):
+            _gradient_run(cell, net, first, last, at, before, n_rows)
+        rows = min(end, steps[s, ROWS]) - begin
+        dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
+        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width)
+        dh = offset(net.dh, begin * net.c_stride)
+        transposed_product(rows, net.keep, dh, net.c_stride, gates, net.w_hidden, net.n_transposed, net.pair)

@@ -1,0 +1,100 @@
+"""How work is shared among threads, and when it is not worth it.
+
+Threads take contiguous shares of rows. The bits of a result never depend on the shares, so that falling back to one
+thread is always safe: it is what happens for small work, and wherever Numba's threading layer cannot be entered.
+"""
+
+import os
+import threading
+from contextlib import contextmanager
+
+import joblib
+import numba
+import numpy as np
+
+#: Multiply-adds that one thread does in about 20 microseconds: below, waking a second one costs more than it saves.
+WORTH_A_THREAD = 1_500_000
+
+_one_at_a_time = threading.Lock()
+_importing_process = os.getpid()
+
+
+def available_threads():
+    """Threads for a call that was not told: all cores of the process, 1 inside a joblib worker."""
+    backend, _ = joblib.parallel.get_active_backend()
+    if getattr(backend, "nesting_level", 0):
+        return 1
+    return max(1, min(joblib.cpu_count(), numba.config.NUMBA_NUM_THREADS))
+
+
+def resolve_threads(n_threads):
+    """``n_threads`` as a number: None is `available_threads`; never more than Numba can start."""
+    if n_threads is None:
+        return available_threads()
+    return min(n_threads, numba.config.NUMBA_NUM_THREADS)
+
+
+def _layer():
+    """Numba's threading layer, or None before it has started."""
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return None
+
+
+@contextmanager
+def team(n_threads):
+    """Threads that the caller may use until the block ends: ``n_threads``, or 1 where more would not be safe.
+
+    Numba's layer ``workqueue`` aborts the process when two Python threads enter it together; ``omp`` (GNU) ends a
+    process that was forked after it started. ``tbb`` takes both.
+    """
+    layer = _layer() if n_threads > 1 else "serial"
+    if layer in ("serial", "tbb"):
+        yield n_threads
+    elif layer == "omp":
+        yield n_threads if os.getpid() == _importing_process else 1
+    elif _one_at_a_time.acquire(blocking=False):
+        try:
+            yield n_threads
+        finally:
+            _one_at_a_time.release()
+    else:
+        yield 1
+
+
+def row_shards(lengths, multiply_adds, n_threads):
+    """Bounds of the rows of a batch for each thread, so that each has about the same number of time steps.
+
+    Parameters
+    ----------
+    lengths : int64 array of shape (B,)
+    multiply_adds : int
+        Of one time step of one row.
+    n_threads : int
+
+    Returns
+    -------
+    shards : int64 array
+        0, ..., B.
+    """
+    n_rows = len(lengths)
+    n_threads = min(n_threads, n_rows)
+    if n_threads <= 1:
+        return np.array([0, n_rows])
+    done = np.cumsum(lengths)
+    n_threads = min(n_threads, int(done[-1]) * multiply_adds // WORTH_A_THREAD)
+    if n_threads <= 1:
+        return np.array([0, n_rows])
+    bounds = np.searchsorted(done, done[-1] * np.arange(1, n_threads) / n_threads, side="left") + 1
+    return np.unique(np.concatenate([[0], bounds, [n_rows]]))
+
+
+def even_shards(n_items, multiply_adds, n_threads, multiple=1):
+    """Bounds of ``n_items`` equal pieces of work, ``multiply_adds`` each, for each thread; whole multiples."""
+    n_threads = min(n_threads, n_items // multiple, n_items * multiply_adds // WORTH_A_THREAD)
+    if n_threads <= 1:
+        return np.array([0, n_items])
+    bounds = np.arange(n_threads + 1) * n_items // n_threads
+    bounds[1:-1] -= bounds[1:-1] % multiple
+    return bounds

@@ -1,0 +1,139 @@
+"""What the tests of the kernels share: random problems, packing, and the reference run on a problem.
+
+Letters: T time steps, B batch rows, N packed rows, F features, H hidden units, G gates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrecur.kernels import reference
+from fastrecur.kernels.steps import step_table
+
+CELLS = ("rnn_tanh", "rnn_relu", "lstm", "gru")
+
+#: Gates of the weights, and columns of the record as a multiple of H.
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
+RECORD = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 4}
+
+
+@dataclass
+class Problem:
+    """One batch for one cell: the arguments of its kernels, in float64, with the reference's shapes.
+
+    ``weights`` holds w_ih, w_hh, bias (GRU: bias_ih, bias_hh) in the order of the arguments; ``c`` and ``dc`` are
+    None unless the cell is an LSTM. What a kernel must assign is NaN.
+    """
+
+    cell: str
+    lengths: np.ndarray
+    reverse: bool
+    weights: dict
+    x: np.ndarray
+    steps: np.ndarray
+    h: np.ndarray
+    c: np.ndarray | None
+    gates: np.ndarray
+    dy: np.ndarray
+    dh: np.ndarray
+    dc: np.ndarray | None
+
+
+def make_problem(cell, lengths, n_features, n_hidden, reverse=False, seed=0):
+    """Random problem of a cell: ``lengths`` (B,) never rising; normal inputs, states and gradients."""
+    rng = np.random.default_rng(seed)
+    lengths = np.asarray(lengths, dtype=np.int64)
+    n_rows, n_packed, n_gates = len(lengths), int(lengths.sum()), GATES[cell]
+
+    def states():
+        state = np.full((n_rows + n_packed, n_hidden), np.nan)
+        state[:n_rows] = rng.normal(size=(n_rows, n_hidden))
+        return state
+
+    biases = ("bias_ih", "bias_hh") if cell == "gru" else ("bias",)
+    weights = {
+        "w_ih": rng.normal(size=(n_gates * n_hidden, n_features)) / np.sqrt(n_features),
+        "w_hh": rng.normal(size=(n_gates * n_hidden, n_hidden)) / np.sqrt(n_hidden),
+        **{name: 0.5 * rng.normal(size=n_gates * n_hidden) for name in biases},
+    }
+    return Problem(
+        cell=cell,
+        lengths=lengths,
+        reverse=reverse,
+        weights=weights,
+        x=rng.normal(size=(n_packed, n_features)),
+        steps=step_table(lengths, reverse),
+        h=states(),
+        c=states() if cell == "lstm" else None,
+        gates=np.full((n_packed, RECORD[cell] * n_hidden), np.nan),
+        dy=rng.normal(size=(n_packed, n_hidden)),
+        dh=rng.normal(size=(n_rows, n_hidden)),
+        dc=rng.normal(size=(n_rows, n_hidden)) if cell == "lstm" else None,
+    )
+
+
+def reference_forward(p):
+    """Run the reference forward: fills ``p.h``, ``p.c`` and ``p.gates``."""
+    weights = p.weights.values()
+    if p.cell == "lstm":
+        reference.lstm_forward(*weights, p.x, p.steps, p.h, p.c, p.gates)
+    elif p.cell == "gru":
+        reference.gru_forward(*weights, p.x, p.steps, p.h, p.gates)
+    else:
+        reference.rnn_forward(*weights, p.x, p.steps, p.h, relu=p.cell == "rnn_relu")
+
+
+def reference_backward(p, dweights=None):
+    """Run the reference backward after `reference_forward`: overwrites ``p.gates``, ``p.dh`` and ``p.dc``.
+
+    Returns the gradients by the name of what they belong to: the weights' names (added to ``dweights``, zeros if
+    None), "x", "h" and, for an LSTM, "c" (the initial states).
+    """
+    if dweights is None:
+        dweights = {name: np.zeros_like(w) for name, w in p.weights.items()}
+    dx = np.full_like(p.x, np.nan)
+    w_ih, w_hh = p.weights["w_ih"], p.weights["w_hh"]
+    gradients = {**dweights, "x": dx, "h": p.dh}
+    if p.cell == "lstm":
+        gradients["c"] = p.dc
+        reference.lstm_backward(w_ih, w_hh, p.x, p.steps, p.h, p.c, p.gates, p.dy, p.dh, p.dc, dx, *dweights.values())
+    elif p.cell == "gru":
+        reference.gru_backward(w_ih, w_hh, p.x, p.steps, p.h, p.gates, p.dy, p.dh, dx, *dweights.values())
+    else:
+        reference.rnn_backward(
+            w_ih, w_hh, p.x, p.steps, p.h, p.gates, p.dy, p.dh, dx, *dweights.values(), relu=p.cell == "rnn_relu"
+        )
+    return gradients
+
+
+def packed_index(lengths):
+    """Packed row of each valid step, shape (B, T), -1 where a row has ended: counted one by one."""
+    index = np.full((len(lengths), max(lengths)), -1)
+    n = 0
+    for t in range(max(lengths)):
+        for b in range(len(lengths)):
+            if t < lengths[b]:
+                index[b, t] = n
+                n += 1
+    return index
+
+
+def final_states(p, state):
+    """Final state of each row (B, H) from a state buffer of the problem: the last visited, or the initial one."""
+    n_rows, index = len(p.lengths), packed_index(p.lengths)
+    last = [b if t == 0 else n_rows + index[b, 0 if p.reverse else t - 1] for b, t in enumerate(p.lengths)]
+    return state[last]
+
+
+def pack(padded, lengths):
+    """Packed rows (N, F) of a padded batch (B, T, F)."""
+    time_major = np.swapaxes(padded, 0, 1)
+    return time_major[np.arange(len(time_major))[:, None] < np.asarray(lengths)]
+
+
+def unpack(packed, lengths, fill=0.0):
+    """Padded batch (B, T, F) of packed rows (N, F), ``fill`` in the padding."""
+    alive = np.arange(max(lengths))[:, None] < np.asarray(lengths)
+    padded = np.full((*alive.shape, packed.shape[1]), fill, dtype=packed.dtype)
+    padded[alive] = packed
+    return np.swapaxes(padded, 0, 1)
