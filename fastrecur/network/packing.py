@@ -1,0 +1,63 @@
+"""A packed batch: the order of its rows, its tables of steps, and who works on what."""
+
+from functools import cached_property
+
+import numpy as np
+
+from fastrecur.kernels.steps import AT, state_segments, step_table
+
+
+class Packing:
+    """How a batch of sequences of given lengths is packed (see `fastrecur.kernels.steps`).
+
+    Parameters
+    ----------
+    lengths : array of int, shape (B,)
+        In the caller's order.
+
+    Attributes
+    ----------
+    order : int64 array of shape (B,)
+        Row b of the packed batch is the caller's row ``order[b]``: by falling length, equal ones in their order.
+    lengths : int64 array of shape (B,)
+        In the order of the packed batch.
+    n_packed : int
+        N, all time steps of all rows.
+    """
+
+    def __init__(self, lengths):
+        lengths = np.ascontiguousarray(lengths, dtype=np.int64)
+        self.equal = bool((lengths == lengths[0]).all())
+        self.order = np.arange(len(lengths)) if self.equal else np.argsort(-lengths, kind="stable")
+        self.lengths = lengths if self.equal else lengths[self.order]
+        self.n_rows = len(lengths)
+        self.n_packed = int(lengths.sum())
+        self._steps = {}
+        self._segments = {}
+
+    def steps(self, direction):
+        """Table of steps, forwards (0) or reversed (1)."""
+        if direction not in self._steps:
+            self._steps[direction] = step_table(self.lengths, bool(direction))
+        return self._steps[direction]
+
+    def segments(self, direction):
+        """Where the previous states of the packed rows lie."""
+        if direction not in self._segments:
+            self._segments[direction] = state_segments(self.steps(direction))
+        return self._segments[direction]
+
+    def final_rows(self, direction):
+        """Row of the state buffer that holds the final state of each row."""
+        return self._first_rows if direction else self._last_rows
+
+    @cached_property
+    def _first_rows(self):
+        return np.arange(self.n_rows) + np.where(self.lengths > 0, self.n_rows, 0)
+
+    @cached_property
+    def _last_rows(self):
+        at = self.steps(0)[:, AT]
+        if self.equal:
+            return np.arange(self.n_rows) + (self.n_rows + at[-1])
+        return np.arange(self.n_rows) + np.where(self.lengths > 0, self.n_rows + at[self.lengths - 1], 0)
