@@ -1,5 +1,6 @@
 """Stacked, optionally bidirectional recurrent layers over packed batches: which kernel runs on which buffer."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +19,22 @@ class Workspace:
     def __init__(self, dtype):
         self._dtype = dtype
         self._buffers = {}
+        self._views = {}
 
     def take(self, name, *shape):
         """Array of the given shape with undefined contents; the same memory for the same name."""
-        size = int(np.prod(shape))
+        view = self._views.get((name, shape))
+        if view is not None:
+            return view
+        size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
             buffer = self._buffers[name] = np.empty(size, dtype=self._dtype)
-        return buffer[:size].reshape(shape)
+            self._views.clear()
+        elif len(self._views) > 1000:
+            self._views.clear()
+        view = self._views[name, shape] = buffer[:size].reshape(shape)
+        return view
 
 
 @dataclass

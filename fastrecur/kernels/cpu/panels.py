@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.cpu.simd import load, offset, pointer, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 
 
@@ -102,14 +103,17 @@ def panel_layout(cell, n_hidden, dtype):
 
 @inline
 def _pack(weight, columns, first, out):
-    """Copy ``weight`` (G*H, K) to the rows ``first..first + K`` of the panels, 64 rows at a time (one L1 cache)."""
-    n_panels, n_columns = columns.shape
+    """Copy ``weight`` (G*H, K) to the rows ``first..first + K`` of the panels, one vector of columns at a time."""
+    n_panels, n_inputs, n_columns = out.shape
+    n_sum, lanes = weight.shape[1], VECTOR_BYTES // out.itemsize
+    source, rows = pointer(weight), pointer(columns)
     for p in range(n_panels):
-        for block in range(0, weight.shape[1], 64):
-            for j in range(n_columns):
-                row = columns[p, j]
-                for k in range(block, min(block + 64, weight.shape[1])):
-                    out[p, first + k, j] = weight[row, k] if row >= 0 else 0.0
+        for v in range(0, n_columns, lanes):
+            target = offset(pointer(out), (p * n_inputs + first) * n_columns + v)
+            for k in range(n_sum):
+                for j in range(lanes):
+                    row = rows[p * n_columns + v + j]
+                    target[k * n_columns + j] = source[row * n_sum + k] if row >= 0 else 0.0
 
 
 @kernel
@@ -137,14 +141,17 @@ def pack_layer(w_ih, w_hh, bias_ih, bias_hh, features, hidden, bias_features, bi
 @inline
 def _unpack(panels, columns, first, out):
     """Undo `_pack`, adding to ``out`` (G*H, K)."""
-    n_panels, n_columns = columns.shape
+    n_panels, n_inputs, n_columns = panels.shape
+    n_sum, lanes = out.shape[1], VECTOR_BYTES // out.itemsize
+    target, rows = pointer(out), pointer(columns)
     for p in range(n_panels):
-        for block in range(0, out.shape[1], 64):
-            for j in range(n_columns):
-                row = columns[p, j]
-                if row >= 0:
-                    for k in range(block, min(block + 64, out.shape[1])):
-                        out[row, k] += panels[p, first + k, j]
+        for v in range(0, n_columns, lanes):
+            source = offset(pointer(panels), (p * n_inputs + first) * n_columns + v)
+            for k in range(n_sum):
+                for j in range(lanes):
+                    row = rows[p * n_columns + v + j]
+                    if row >= 0:
+                        target[row * n_sum + k] += source[k * n_columns + j]
 
 
 @kernel
@@ -174,18 +181,20 @@ def pack_transposed(weight, columns, segments, out):
     out : array of shape (Q, P * vectors * W, 2 W)
         Q panels of 2 W outputs; the sum runs over the columns of the panels in their order.
     """
-    n_panels, n_columns = columns.shape
-    n_out, _, pair = out.shape
-    n_valid = weight.shape[1] // segments
-    per_segment = n_out // segments
+    n_out, n_columns, pair = out.shape
+    n_inputs = weight.shape[1]
+    n_valid, per_segment = n_inputs // segments, n_out // segments
+    source, rows, target = pointer(weight), pointer(columns), pointer(out)
     for q in range(n_out):
         start = (q % per_segment) * pair
-        source = (q // per_segment) * n_valid + start
-        for p in range(n_panels):
-            for j in range(n_columns):
-                row = columns[p, j]
-                count = min(pair, n_valid - start) if row >= 0 else 0
-                for u in range(count):
-                    out[q, p * n_columns + j, u] = weight[row, source + u]
-                for u in range(count, pair):
-                    out[q, p * n_columns + j, u] = 0.0
+        first = (q // per_segment) * n_valid + start
+        n_copied = min(pair, n_valid - start)
+        for j in range(n_columns):
+            row, to = rows[j], (q * n_columns + j) * pair
+            if row >= 0 and n_copied == pair:
+                half = pair // 2
+                store(target, to, load(source, row * n_inputs + first))
+                store(target, to + half, load(source, row * n_inputs + first + half))
+            else:
+                for u in range(pair):
+                    target[to + u] = source[row * n_inputs + first + u] if row >= 0 and u < n_copied else 0.0

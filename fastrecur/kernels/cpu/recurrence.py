@@ -253,10 +253,10 @@ class Now(NamedTuple):
 @inline
 def _gradient_run(cell, net, first, last, at, before, n_rows):
     """Gate gradients of the rows ``first..last`` of a step, whose previous states lie from row ``before`` on."""
-    for p in range(net.n_panels):
-        unit = p * net.units
-        for r in range(first, last):
-            row, previous = at + r, before + r - first
+    for r in range(first, last):
+        row, previous = at + r, before + r - first
+        for p in range(net.n_panels):
+            unit = p * net.units
             now = Now(
                 h=(n_rows + row) * net.h_stride + unit,
                 h_prev=previous * net.h_stride + unit,

@@ -1,0 +1,323 @@
+"""The layers' public face: batch-first arrays in and out, around `fastrecur.network.recurrent.RecurrentStack`."""
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from fastrecur.kernels import threads
+from fastrecur.kernels.cpu import batches
+from fastrecur.network import validation
+from fastrecur.network.packing import Packing
+from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
+from fastrecur.network.recurrent import RecurrentStack, Workspace
+
+
+class _Layer:
+    _cell = ""
+    _relu = False
+
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bidirectional=False,
+        dtype="float32",
+        device="cpu",
+        n_threads=None,
+        random_state=None,
+    ):
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            validation.check_count(name, value)
+        if n_threads is not None:
+            validation.check_count("n_threads", n_threads)
+        validation.check_choice("dtype", np.dtype(dtype).name, ("float32", "float64"))
+        validation.check_choice("device", device, ("cpu",))
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bidirectional, self.n_directions = bool(bidirectional), 2 if bidirectional else 1
+        self.dtype, self.device, self.n_threads = np.dtype(dtype), device, n_threads
+        shapes = recurrent_shapes(self._cell, input_size, hidden_size, num_layers, self.n_directions)
+        self._parameters = Parameters(shapes, self.dtype)
+        self._grads = self._parameters.zeros_like()
+        initialise(self._parameters, self._cell, check_random_state(random_state))
+        self._stack = RecurrentStack(
+            self._cell, self._parameters, hidden_size, num_layers, self.n_directions, self._relu
+        )
+        self._workspace = Workspace(self.dtype)
+        self._trace = None
+
+    @property
+    def parameters(self):
+        """Parameters by PyTorch's names: copy-free views. After writing to them, call `load_parameters`."""
+        return dict(self._parameters.arrays)
+
+    @property
+    def grads(self):
+        """Gradients by PyTorch's names, summed over all calls of `backward` until they are set to zero."""
+        return dict(self._grads.arrays)
+
+    def load_parameters(self, parameters):
+        """Set the parameters.
+
+        Parameters
+        ----------
+        parameters : dict of str to array
+            Names and shapes of `parameters`. A state dict of ``torch.nn.RNN`` or ``LSTM`` is taken too: its two
+            biases a layer are added up.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape is not the expected one. Nothing is changed then.
+        """
+        given = validation.join_biases(parameters, self._parameters.shapes)
+        validation.check_arrays("parameters", given, self._parameters.shapes)
+        for name, array in self._parameters.arrays.items():
+            array[...] = given[name]
+        self._stack.refresh()
+
+    def forward(self, x, state=None, lengths=None, training=False):
+        """Run the layers over a batch of sequences.
+
+        Parameters
+        ----------
+        x : array of shape (B, T, F)
+        state : tuple or array, optional
+            Initial h, or (h, c) for the LSTM, each of shape (L * D, B, H). Zeros by default.
+        lengths : array of int, shape (B,), optional
+            Valid time steps of each sequence, 1 to T. All T by default.
+        training : bool
+            Keep what `backward` needs.
+
+        Returns
+        -------
+        y : array of shape (B, T, D * H)
+            h_t of the last layer; 0 beyond a sequence's length. With ``training`` it may be overwritten by the next
+            such call.
+        state : tuple or array
+            Final h, or (h, c), each of shape (L * D, B, H).
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
+        """
+        x, packing, starts = self._check_input(x, lengths)
+        initial = self._check_state("state", state, len(x))
+        workspace = self._workspace if training else Workspace(self.dtype)
+        packed = self._pack(x, packing, starts)
+        n_threads = threads.resolve_threads(self.n_threads)
+        trace = self._stack.forward(packed, packing, workspace, n_threads, training, initial)
+        if training:
+            self._trace = trace, x.shape, starts
+        return self._outputs(trace, x.shape, starts), self._state(self._stack.final_states(trace))
+
+    def backward(self, dy, dstate=None, need_dx=True):
+        """Backpropagation through time of the last ``forward(training=True)``; adds to `grads`.
+
+        Parameters
+        ----------
+        dy : array of shape (B, T, D * H) or None
+            Gradient of y; what lies beyond a sequence's length is ignored. None: zero.
+        dstate : tuple or array, optional
+            Gradient of the final h, or (h, c), each of shape (L * D, B, H).
+        need_dx : bool
+            Whether to compute dx.
+
+        Returns
+        -------
+        dx : array of shape (B, T, F), or None without ``need_dx``
+        dstate : tuple or array
+            Gradient of the initial h, or (h, c), each of shape (L * D, B, H).
+
+        Raises
+        ------
+        RuntimeError
+            Without a ``forward(training=True)`` before it: one forward call serves one backward call.
+        ValueError
+            If a shape does not fit.
+        """
+        if self._trace is None:
+            raise RuntimeError("backward() needs forward(training=True) before it, once for each call.")
+        trace, (n_rows, n_steps, n_features), starts = self._trace
+        packing, width = trace.packing, self.n_directions * self.hidden_size
+        dstate = self._check_state("dstate", dstate, n_rows)
+        if dy is not None:
+            dy = validation.check_array_shape("dy", dy, (n_rows, n_steps, width), self.dtype)
+            padded = self._workspace.take("dy", packing.n_packed, self.n_directions, self._stack.padded)
+            batches.gather_padded(dy.reshape(-1, width), starts, packing.steps(0), self.hidden_size, padded)
+            dy = padded
+        self._trace = None
+        n_threads = threads.resolve_threads(self.n_threads)
+        packed_dx, dinitial = self._stack.backward(trace, self._grads, n_threads, dy, dstate, need_dx)
+        back = np.argsort(packing.order)
+        dinitial = tuple(gradient[:, back, : self.hidden_size] for gradient in dinitial)
+        if not need_dx:
+            return None, self._state(dinitial)
+        dx = np.zeros((n_rows, n_steps, n_features), self.dtype)
+        batches.scatter_steps(packed_dx, 0, starts, packing.steps(0), n_features, dx.reshape(-1, n_features))
+        return dx, self._state(dinitial)
+
+    def step(self, x_t, state=None):
+        """One time step of `forward`, with the same bits: for streams.
+
+        Parameters
+        ----------
+        x_t : array of shape (B, F)
+        state : tuple or array, optional
+            h, or (h, c), as `forward` and `step` return them.
+
+        Returns
+        -------
+        y_t : array of shape (B, D * H)
+        state : tuple or array
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, or the layer is bidirectional.
+        """
+        if self.bidirectional:
+            raise ValueError("step() needs a layer of one direction: bidirectional=True reads a sequence from its end.")
+        x_t = np.asarray(x_t)
+        if x_t.ndim != 2:
+            raise ValueError(f"x_t must have shape (B, F), found {x_t.shape}.")
+        y, state = self.forward(x_t[:, np.newaxis], state)
+        return y[:, 0], state
+
+    def _check_input(self, x, lengths):
+        x = np.asarray(x)
+        if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:
+            raise ValueError(f"x must have shape (B, T, {self.input_size}) without empty axes, found {x.shape}.")
+        if x.dtype not in (np.float32, np.float64):
+            x = x.astype(self.dtype)
+        packing = Packing(validation.check_lengths(lengths, x.shape[0], x.shape[1]))
+        return x, packing, packing.order * x.shape[1]
+
+    def _check_state(self, name, state, n_rows):
+        if state is None:
+            return None
+        parts = tuple(state) if self._stack.has_cell_state else (state,)
+        wanted = ("h", "c") if self._stack.has_cell_state else ("h",)
+        if len(parts) != len(wanted):
+            raise ValueError(f"{name} must be a tuple (h, c), found {len(parts)} elements.")
+        shape = (self.num_layers * self.n_directions, n_rows, self.hidden_size)
+        return tuple(
+            None if part is None and name == "dstate" else validation.check_array_shape(f"{name} {w}", part, shape, self.dtype)
+            for w, part in zip(wanted, parts, strict=True)
+        )
+
+    def _state(self, parts):
+        return parts if self._stack.has_cell_state else parts[0]
+
+    def _pack(self, x, packing, starts):
+        n_rows, n_steps, n_features = x.shape
+        time_major = x.transpose(1, 0, 2)
+        if packing.equal and len(packing.steps(0)) == n_steps and time_major.flags.c_contiguous and x.dtype == self.dtype:
+            return time_major.reshape(-1, 1, n_features)
+        packed = np.empty((packing.n_packed, 1, n_features), self.dtype)
+        values = np.ascontiguousarray(x).reshape(-1, n_features)
+        batches.gather_steps(values, starts, packing.steps(0), packed)
+        return packed
+
+    def _outputs(self, trace, shape, starts):
+        """(B, T, D * H): a view of the states where their layout allows it."""
+        n_rows, n_steps, _ = shape
+        packing, h = trace.packing, trace.states[-1]
+        width = self.n_directions * self.hidden_size
+        whole = packing.equal and len(packing.steps(0)) == n_steps
+        if whole and (self.n_directions == 1 or self.hidden_size == self._stack.padded):
+            y = h[n_rows:].reshape(n_steps, n_rows, -1)[:, :, :width]
+            return y.transpose(1, 0, 2)
+        y = np.zeros((n_rows, n_steps, width), self.dtype)
+        batches.scatter_steps(h, n_rows, starts, packing.steps(0), self.hidden_size, y.reshape(-1, width))
+        return y
+
+
+_PARAMETERS = """
+
+    Parameters
+    ----------
+    input_size : int
+        F, features a time step.
+    hidden_size : int
+        H.
+    num_layers : int
+        L, layers one above the other.
+    bidirectional : bool
+        Add to each layer a second direction that reads the sequences from their ends (D = 2).
+    dtype : {"float32", "float64"}
+    device : {"cpu"}
+    n_threads : int or None
+        None: all cores, but 1 inside a joblib worker. The result does not depend on it, bit for bit.
+    random_state : int, RandomState or None
+        For the initial weights.
+"""
+
+
+class RNN(_Layer):
+    __doc__ = (
+        """Elman RNN: h_t = tanh(W_ih x_t + W_hh h_{t-1} + b)."""
+        + _PARAMETERS
+        + """    nonlinearity : {"tanh", "relu"}
+
+    References
+    ----------
+    Elman, "Finding structure in time", Cognitive Science 14 (1990).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrecur.layers import RNN
+    >>> y, h = RNN(input_size=3, hidden_size=8).forward(np.zeros((2, 5, 3)))
+    >>> y.shape, h.shape
+    ((2, 5, 8), (1, 2, 8))
+    """
+    )
+    _cell = "rnn"
+
+    def __init__(self, input_size, hidden_size, num_layers=1, bidirectional=False, nonlinearity="tanh", **options):
+        validation.check_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        self.nonlinearity, self._relu = nonlinearity, nonlinearity == "relu"
+        super().__init__(input_size, hidden_size, num_layers, bidirectional, **options)
+
+
+class LSTM(_Layer):
+    __doc__ = (
+        """LSTM with a forget gate: c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
+        + _PARAMETERS
+        + """
+    References
+    ----------
+    Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9 (1997); Gers et al. (2000).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrecur.layers import LSTM
+    >>> y, (h, c) = LSTM(input_size=3, hidden_size=8, bidirectional=True).forward(np.zeros((2, 5, 3)))
+    >>> y.shape, h.shape
+    ((2, 5, 16), (2, 2, 8))
+    """
+    )
+    _cell = "lstm"
+
+
+class GRU(_Layer):
+    __doc__ = (
+        """GRU in the reset-after form: n = tanh(W_in x + b_in + r (W_hn h + b_hn)); h_t = (1 - z) n + z h_{t-1}."""
+        + _PARAMETERS
+        + """
+    References
+    ----------
+    Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrecur.layers import GRU
+    >>> y, h = GRU(input_size=3, hidden_size=8, num_layers=2).forward(np.zeros((2, 5, 3)), lengths=[5, 3])
+    >>> y.shape, h.shape
+    ((2, 5, 8), (2, 2, 8))
+    """
+    )
+    _cell = "gru"

@@ -1,0 +1,60 @@
+"""Checks of what a caller hands to a layer: each error names the argument, what was found and what would do."""
+
+import numbers
+
+import numpy as np
+
+
+def check_count(name, value):
+    """``value`` must be a whole number of at least 1."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int of at least 1, found {value!r}.")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, found {value}.")
+
+
+def check_choice(name, value, choices):
+    """``value`` must be one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, found {value!r}.")
+
+
+def check_array_shape(name, array, shape, dtype):
+    """Contiguous array of ``dtype`` and exactly ``shape``."""
+    array = np.asarray(array)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, found {array.shape}.")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def check_lengths(lengths, n_rows, n_steps):
+    """Lengths of a padded batch, int64, each from 1 to ``n_steps``; None: all ``n_steps``."""
+    if lengths is None:
+        return np.full(n_rows, n_steps, dtype=np.int64)
+    lengths = np.asarray(lengths)
+    if lengths.shape != (n_rows,) or lengths.dtype.kind not in "iu":
+        raise ValueError(f"lengths must be {n_rows} whole numbers, found shape {lengths.shape} of {lengths.dtype}.")
+    bad = np.flatnonzero((lengths < 1) | (lengths > n_steps))
+    if len(bad):
+        raise ValueError(f"lengths must lie between 1 and T = {n_steps}, found {lengths[bad[0]]} in row {bad[0]}.")
+    return lengths.astype(np.int64)
+
+
+def join_biases(given, shapes):
+    """Add up PyTorch's two biases a layer where the cell has one (RNN and LSTM)."""
+    given = dict(given)
+    for name in shapes:
+        pair = (name.replace("bias_l", "bias_ih_l"), name.replace("bias_l", "bias_hh_l"))
+        if name.startswith("bias_l") and name not in given and all(part in given for part in pair):
+            given[name] = np.asarray(given.pop(pair[0])) + np.asarray(given.pop(pair[1]))
+    return given
+
+
+def check_arrays(what, given, shapes):
+    """``given`` must have exactly the names and shapes of ``shapes``."""
+    missing, unknown = sorted(shapes.keys() - given.keys()), sorted(given.keys() - shapes.keys())
+    if missing or unknown:
+        raise ValueError(f"{what} must have the names {sorted(shapes)}; missing {missing}, unknown {unknown}.")
+    for name, shape in shapes.items():
+        if np.shape(given[name]) != shape:
+            raise ValueError(f"{what}[{name!r}] must have shape {shape}, found {np.shape(given[name])}.")

@@ -1,0 +1,429 @@
+"""What X may be. This is the only module that knows layouts: everything behind it sees rows of time steps.
+
+The letters: n sequences, T time steps, F features, S time steps of all sequences together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+__all__ = ["Sequences", "array_or_elements", "check_sequences"]
+
+_FORMS = "an array (n, T, F), an array or DataFrame (n, T), or a list of (T_i, F) or (T_i,) arrays"
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences of one number of features, stacked: what `check_sequences` makes of X.
+
+    Parameters
+    ----------
+    values : ndarray of shape (S, F), float32 or float64, C-contiguous
+        The time steps of all sequences, sequence after sequence. A view of the input where its memory allows, so it
+        may be read-only and is not to be written to.
+    starts : ndarray of shape (n,), int64
+        The row of `values` at which each sequence starts.
+    lengths : ndarray of shape (n,), int64
+        The number of time steps of each sequence, at least 1.
+    layout : {"table", "array", "ragged"}
+        How X came: (n, T), one feature a step; (n, T, F); or a list.
+    scalar_steps : bool, default=False
+        Whether X left the feature axis out, as a table and a list of (T_i,) arrays do. F is 1 then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrecur.sequences import check_sequences
+    >>> sequences = check_sequences([np.zeros((3, 2)), np.ones((1, 2))])
+    >>> sequences.starts, sequences.lengths, sequences.n_features, sequences.layout
+    (array([0, 3]), array([3, 1]), 2, 'ragged')
+    """
+
+    values: NDArray[np.floating]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    layout: str
+    scalar_steps: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+        return len(self.lengths)
+
+    @property
+    def n_sequences(self) -> int:
+        """Number of sequences, n."""
+        return len(self.lengths)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of a time step, F."""
+        return self.values.shape[1]
+
+    @property
+    def max_length(self) -> int:
+        """Length of the longest sequence in time steps."""
+        return int(self.lengths.max())
+
+    def take(self, indices: ArrayLike) -> Sequences:
+        """Choose sequences, without a copy of their values.
+
+        Parameters
+        ----------
+        indices : array-like of int or bool
+            Which sequences, in which order, as NumPy indexes an axis of length n.
+
+        Returns
+        -------
+        Sequences
+            The chosen ones. `values` is the same array as before, so a row that no sequence refers to may be in it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastrecur.sequences import check_sequences
+        >>> check_sequences(np.zeros((4, 5))).take([3, 0]).starts
+        array([15,  0])
+        """
+        indices = np.asarray(indices)
+        return replace(self, starts=self.starts[indices], lengths=self.lengths[indices])
+
+    def unstack(self, rows: NDArray) -> NDArray | list[NDArray]:
+        """Put one row a time step back into the layout of X.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (S, ...)
+            One row for each time step of these sequences, sequence after sequence.
+
+        Returns
+        -------
+        ndarray of shape (n, T, ...) or list of n ndarrays of shape (T_i, ...)
+            Views of `rows`: a list where X was a list.
+
+        Raises
+        ------
+        ValueError
+            If the number of rows is not the number of time steps.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastrecur.sequences import check_sequences
+        >>> check_sequences([[1, 2, 3], [4]]).unstack(np.arange(4))
+        [array([0, 1, 2]), array([3])]
+        """
+        ends = np.cumsum(self.lengths)
+        if len(rows) != ends[-1]:
+            raise ValueError(f"rows has {len(rows)} rows, but the sequences have {ends[-1]} time steps in all.")
+        if self.layout != "ragged":
+            return rows.reshape(len(self), -1, *rows.shape[1:])
+        bounds = [0, *ends.tolist()]
+        return [rows[start:end] for start, end in pairwise(bounds)]
+
+
+def check_sequences(X: Any, *, estimator: Any | None = None, reset: bool = True, allow_nan: bool = False) -> Sequences:
+    """Validate X and bring it into one form, without a copy where its memory allows.
+
+    Parameters
+    ----------
+    X : array (n, T, F); array or DataFrame (n, T); list, tuple or object array of (T_i, F) or (T_i,) arrays
+        The sequences. A list is ragged if one of its elements is an array, even when all are of one length, or if its
+        nested lists differ in length; a rectangular nested list of numbers is the array that NumPy makes of it.
+        float32 and float64 are kept, float16 becomes float32, integers and booleans become float64; a list that mixes
+        them becomes float64.
+    estimator : estimator instance, default=None
+        Whose data this is. With `reset`, it is given `n_features_in_` (T for a table, F otherwise),
+        `feature_names_in_` (a table with column names), `_fit_layout` and `_n_step_features` (F); without, X is
+        checked against them.
+    reset : bool, default=True
+        True in fit, False everywhere else.
+    allow_nan : bool, default=False
+        Whether NaN may pass. Infinity never does. As in scikit-learn,
+        ``sklearn.config_context(assume_finite=True)`` skips the search for both.
+
+    Returns
+    -------
+    Sequences
+        The time steps of all sequences, and where each begins.
+
+    Raises
+    ------
+    ValueError
+        If X is empty, a sequence has no time step, there is no feature, a value is NaN or infinite, sequences differ
+        in their number of features (from each other or from fit), a list mixes 1-D and 2-D sequences, X is 1-D or
+        has more than three axes, or X holds strings or complex numbers.
+    TypeError
+        If X is sparse or holds objects that are not numbers.
+
+    Notes
+    -----
+    An estimator fitted on a table takes tables of the same T only, because the columns may have names, and arrays and
+    lists of one feature a step and of any length. An estimator fitted on one of these takes any table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrecur.sequences import check_sequences
+    >>> X = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    >>> sequences = check_sequences(X)
+    >>> sequences.values.shape, np.shares_memory(sequences.values, X)
+    ((6, 2), True)
+    >>> check_sequences([[1.0, 2.0], [np.nan, 4.0]])
+    Traceback (most recent call last):
+        ...
+    ValueError: X contains NaN: sequence 1, step 0, feature 0. Impute the value, or leave the time step out.
+    """
+    X, elements = array_or_elements(X)
+    sequences = _from_array(X, estimator) if elements is None else _from_elements(elements)
+    if estimator is not None and not reset:
+        _check_against_fit(X, sequences, estimator)
+    if not get_config()["assume_finite"]:
+        _check_finite(sequences, allow_nan)
+    if estimator is not None and reset:
+        _remember(X, sequences, estimator)
+    return sequences
+
+
+def array_or_elements(X: Any) -> tuple[Any, list | None]:
+    """Tell ragged data from an array.
+
+    Parameters
+    ----------
+    X : array-like, or list, tuple or object array of arrays
+        Sequences, or one array of targets a sequence.
+
+    Returns
+    -------
+    X : array-like
+        X itself, or the array that NumPy makes of nested lists.
+    elements : list of n objects or None
+        The n sequences where X is ragged: one of its elements is an array, or its nested lists differ in length.
+
+    Examples
+    --------
+    >>> from fastrecur.sequences import array_or_elements
+    >>> array_or_elements([[1, 2], [3, 4]])[1] is None
+    True
+    >>> array_or_elements([[1, 2], [3]])[1]
+    [[1, 2], [3]]
+    """
+    dtype = getattr(X, "dtype", None)
+    if getattr(dtype, "kind", None) == "O" and getattr(X, "ndim", None) == 1:  # an object array, or a Series of arrays
+        X = list(X)
+    if not isinstance(X, list | tuple):
+        return X, None
+    if not any(hasattr(x, "__array__") and not isinstance(x, np.generic) for x in X):
+        try:
+            array = np.asarray(X)
+        except ValueError:  # NumPy's word for lists that differ in length
+            return X, list(X)
+        if array.dtype != object or array.ndim != 1:
+            return array, None
+    return X, list(X)
+
+
+def _from_array(X: Any, estimator: Any | None) -> Sequences:
+    if hasattr(X, "__array__") and 0 in (getattr(X, "shape", None) or ()):
+        X = np.asarray(X)  # check_array stumbles over a data frame without columns
+    try:
+        array = check_array(  # knows sparse and complex data, np.matrix and the dtypes of data frames
+            X,
+            dtype=None,
+            ensure_all_finite=False,
+            ensure_2d=False,
+            allow_nd=True,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            estimator=estimator,
+            input_name="X",
+        )
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"X cannot be read as sequences of numbers: {str(error).strip()}\nPass {_FORMS}.") from error
+    array = _check_numbers(np.asarray(array), "X")
+    shape = array.shape
+    if array.ndim == 0:
+        raise ValueError(f"X is a scalar, {X!r}. Pass {_FORMS}.")
+    required = "while a minimum of 1 is required" + (f" by {type(estimator).__name__}" if estimator is not None else "")
+    if shape[0] == 0:
+        raise ValueError(f"X is empty: 0 sample(s) (shape={shape}) {required}. Pass at least one sequence.")
+    if array.ndim == 1:
+        raise ValueError(
+            f"Expected X of 2 or 3 dimensions, got a 1D array of shape {shape}. Reshape your data either using "
+            "X.reshape(-1, 1) if each value is a sequence of one time step or X.reshape(1, -1) if all are one sequence."
+        )
+    if array.ndim > 3:
+        raise ValueError(f"X has {array.ndim} dimensions (shape={shape}), but at most 3 are understood. Pass {_FORMS}.")
+    if shape[1] == 0:
+        found = "0 feature(s)" if array.ndim == 2 else "0 time step(s)"
+        raise ValueError(
+            f"X has {found} (shape={shape}) {required}: sequence 0 has length 0, as have all others. "
+            "Pass sequences of one time step or more."
+        )
+    if shape[-1] == 0:
+        raise ValueError(f"X has 0 feature(s) (shape={shape}) {required}. Pass at least one feature a time step.")
+    scalar_steps = array.ndim == 2
+    return Sequences(
+        values=np.ascontiguousarray(array, _float_type(array.dtype)).reshape(-1, 1 if scalar_steps else shape[2]),
+        starts=np.arange(shape[0], dtype=np.int64) * shape[1],
+        lengths=np.full(shape[0], shape[1], dtype=np.int64),
+        layout="table" if scalar_steps else "array",
+        scalar_steps=scalar_steps,
+    )
+
+
+def _from_elements(elements: list) -> Sequences:
+    try:
+        arrays = [np.asarray(element) for element in elements]
+    except ValueError:
+        arrays = [_element_array(index, element) for index, element in enumerate(elements)]
+    dims = [array.ndim for array in arrays]
+    index = _first(not 1 <= ndim <= 2 for ndim in dims)
+    if index is not None:
+        shape = f"has {dims[index]} dimensions" if dims[index] else f"is a {type(elements[index]).__name__}"
+        raise (ValueError if dims[index] else TypeError)(
+            f"Sequence {index} of X {shape}. In a list each sequence must be an array of shape (T_i, F) or (T_i,)."
+        )
+    lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
+    if not lengths.all():
+        raise ValueError(
+            f"Sequence {int(lengths.argmin())} of X has length 0. Pass sequences of one time step or more: "
+            "leave the empty ones out, and their targets."
+        )
+    if len(set(dims)) > 1:
+        other = dims.index(3 - dims[0])
+        raise ValueError(
+            f"X mixes 1-D and 2-D sequences: sequence 0 has shape {arrays[0].shape}, sequence {other} has shape "
+            f"{arrays[other].shape}. Make all (T_i, F); x.reshape(-1, 1) turns a 1-D sequence into one of one feature."
+        )
+    if not {array.dtype.kind for array in arrays} <= set("fiub"):
+        arrays = [_check_numbers(array, f"Sequence {index} of X") for index, array in enumerate(arrays)]
+    if dims[0] == 2:
+        widths = [array.shape[1] for array in arrays]
+        if widths[0] == 0:
+            raise ValueError(
+                f"X has 0 feature(s) (sequence 0 has shape {arrays[0].shape}) while a minimum of 1 is required. "
+                "Pass at least one feature a time step."
+            )
+        index = _first(width != widths[0] for width in widths)
+        if index is not None:
+            raise ValueError(
+                f"The sequences of X differ in their number of features: sequence {index} has {widths[index]}, "
+                f"sequence 0 has {widths[0]}. Give each time step the same features; only T may differ."
+            )
+    dtype = np.result_type(*map(_float_type, {array.dtype for array in arrays}))
+    stacked = np.ascontiguousarray(arrays[0], dtype) if len(arrays) == 1 else np.concatenate(arrays, dtype=dtype)
+    return Sequences(
+        values=stacked.reshape(len(stacked), -1),
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+        layout="ragged",
+        scalar_steps=dims[0] == 1,
+    )
+
+
+def _element_array(index: int, element: Any) -> NDArray:
+    try:
+        return np.asarray(element)
+    except ValueError as error:
+        raise ValueError(
+            f"Sequence {index} of X is a nested list whose time steps differ in their number of features ({error}). "
+            "Make it an array of shape (T_i, F) or (T_i,)."
+        ) from error
+
+
+def _check_numbers(array: NDArray, name: str) -> NDArray:
+    """Return an array of real numbers, objects turned into float64; `name` is "X" or "Sequence i of X"."""
+    kind = array.dtype.kind
+    if kind in "fiub":
+        return array
+    if kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {array.dtype}. Pass real and imaginary part as two features."
+        )
+    if kind in "UST":
+        raise ValueError(f"{name} holds strings (dtype {array.dtype}). Convert them to numbers first.")
+    if kind != "O":
+        raise TypeError(f"{name} has dtype {array.dtype}, which holds no numbers. Convert it to float32 or float64.")
+    numbers = np.empty(array.shape)
+    axes = ("sequence", "step", "feature")[0 if name == "X" else 1 :]
+    for position, value in np.ndenumerate(array):
+        try:
+            if isinstance(value, str | bytes):
+                raise ValueError("a string")
+            numbers[position] = np.nan if value is None else float(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            place = ", ".join(f"{axis} {i}" for axis, i in zip(axes, position, strict=False))
+            found = f"{name} holds {value!r} at {place}" if place else f"{name} is a {type(value).__name__}"
+            if isinstance(value, complex):
+                raise ValueError(f"Complex data not supported: {found}.") from error
+            if isinstance(value, str | bytes):
+                raise ValueError(f"{found}, a string. Convert strings to numbers first.") from error
+            raise TypeError(f"{found}, which is not a number: {error}. Pass {_FORMS}.") from error
+    return numbers
+
+
+def _float_type(dtype: np.dtype) -> type[np.floating]:
+    """Return the type that values of `dtype` are kept in, in the machine's byte order."""
+    return np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64
+
+
+def _first(conditions: Iterable[bool]) -> int | None:
+    """Return the index of the first true condition."""
+    return next((index for index, condition in enumerate(conditions) if condition), None)
+
+
+def _check_finite(sequences: Sequences, allow_nan: bool) -> None:
+    values = sequences.values
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):  # no memory; a sum that overflows only leads to the search below
+            return
+    bad = np.isinf(values) if allow_nan else ~np.isfinite(values)
+    n_bad = np.count_nonzero(bad)
+    if n_bad == 0:
+        return
+    row, feature = np.unravel_index(bad.argmax(), bad.shape)
+    sequence = np.searchsorted(sequences.starts, row, side="right") - 1
+    found, remedy = ("NaN", "Impute") if np.isnan(values[row, feature]) else ("infinity", "Clip")
+    more = f" (and {n_bad - 1} more such values)" if n_bad > 1 else ""
+    raise ValueError(
+        f"X contains {found}: sequence {sequence}, step {row - sequences.starts[sequence]}, feature {feature}{more}. "
+        f"{remedy} the value, or leave the time step out."
+    )
+
+
+def _remember(X: Any, sequences: Sequences, estimator: Any) -> None:
+    # Of a list or an array, scikit-learn sees one time step: its features are what n_features_in_ counts.
+    seen = X if sequences.layout == "table" else sequences.values[:1]
+    validate_data(estimator, seen, reset=True, skip_check_array=True)
+    estimator._fit_layout = sequences.layout
+    estimator._n_step_features = sequences.n_features
+
+
+def _check_against_fit(X: Any, sequences: Sequences, estimator: Any) -> None:
+    name = type(estimator).__name__
+    table = sequences.layout == "table"
+    if table and estimator._fit_layout == "table":
+        validate_data(estimator, X, reset=False, skip_check_array=True, ensure_2d=False)  # the names of the columns
+        if sequences.max_length != estimator.n_features_in_:
+            raise ValueError(
+                f"X has {sequences.max_length} features, but {name} is expecting {estimator.n_features_in_} features "
+                "as input: the columns of a 2-D X are its time steps. Pass sequences of another length as an array "
+                "(n, T, 1) or as a list of 1-D arrays."
+            )
+    if sequences.n_features != estimator._n_step_features:
+        read = ", one a time step, as every 2-D X" if table else " a time step"
+        fitted = " (fit saw a 2-D X, one feature a time step)" if estimator._fit_layout == "table" else ""
+        raise ValueError(
+            f"X has {sequences.n_features} features{read}, but {name} is expecting {estimator._n_step_features} "
+            f"features as input{fitted}. Pass the features that fit saw."
+        )
