@@ -1,3 +1,26 @@
-"""Recurrent networks as scikit-learn estimators, on compiled kernels."""
+"""Recurrent networks as scikit-learn estimators, on compiled kernels.
+
+``RNNClassifier``, ``LSTMClassifier``, ``GRUClassifier`` and the regressors of the same cells take sequences, of equal
+length or not, in pipelines and searches. ``fastrecur.layers`` has the layers alone, ``fastrecur.preprocessing`` what
+comes before. ``python -m fastrecur`` shows them at work.
+"""
+
+from fastrecur.estimators.estimators import (
+    GRUClassifier,
+    GRURegressor,
+    LSTMClassifier,
+    LSTMRegressor,
+    RNNClassifier,
+    RNNRegressor,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "GRUClassifier",
+    "GRURegressor",
+    "LSTMClassifier",
+    "LSTMRegressor",
+    "RNNClassifier",
+    "RNNRegressor",
+]

@@ -91,8 +91,7 @@ class _Layer:
         Returns
         -------
         y : array of shape (B, T, D * H)
-            h_t of the last layer; 0 beyond a sequence's length. With ``training`` it may be overwritten by the next
-            such call.
+            h_t of the last layer; 0 beyond a sequence's length. Read-only with ``training``: `backward` needs it.
         state : tuple or array
             Final h, or (h, c), each of shape (L * D, B, H).
 
@@ -107,9 +106,12 @@ class _Layer:
         packed = self._pack(x, packing, starts)
         n_threads = threads.resolve_threads(self.n_threads)
         trace = self._stack.forward(packed, packing, workspace, n_threads, training, initial)
+        y = self._outputs(trace, x.shape, starts)
         if training:
             self._trace = trace, x.shape, starts
-        return self._outputs(trace, x.shape, starts), self._state(self._stack.final_states(trace))
+            self._workspace.release(("h", self.num_layers - 1))
+            y.flags.writeable = False
+        return y, self._state(self._stack.final_states(trace))
 
     def backward(self, dy, dstate=None, need_dx=True):
         """Backpropagation through time of the last ``forward(training=True)``; adds to `grads`.

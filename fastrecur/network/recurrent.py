@@ -8,6 +8,7 @@ import numpy as np
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, elman, gru, lstm, panels, products
 from fastrecur.kernels.cpu.target import TALL_2, TALL_3, TALL_4
+from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import BIASES, suffix
 
 _TALL = {2: TALL_2, 3: TALL_3, 4: TALL_4}
@@ -20,6 +21,7 @@ class Workspace:
         self._dtype = dtype
         self._buffers = {}
         self._views = {}
+        self._packing = None
 
     def take(self, name, *shape):
         """Array of the given shape with undefined contents; the same memory for the same name."""
@@ -35,6 +37,18 @@ class Workspace:
             self._views.clear()
         view = self._views[name, shape] = buffer[:size].reshape(shape)
         return view
+
+    def release(self, name):
+        """Leave a buffer to whoever holds it: the next `take` gets another one."""
+        self._buffers.pop(name, None)
+        self._views.clear()
+
+    def packing(self, lengths):
+        """`Packing` of a batch; the last one again for equal lengths of the same number."""
+        last = self._packing
+        if last is None or not (last.equal and np.array_equal(last.lengths, lengths)):
+            self._packing = Packing(lengths)
+        return self._packing
 
 
 @dataclass
@@ -190,6 +204,14 @@ class RecurrentStack:
             trace.cells.append(c)
             lstm.lstm_forward(*common, c, gates, record, shards)
         trace.gates.append(gates)
+
+    def last_states(self, trace):
+        """Final h of the last layer, (D, B, H), in the caller's order of rows."""
+        packing = trace.packing
+        h = np.empty((self.n_directions, packing.n_rows, self.hidden_size), self.dtype)
+        for d in range(self.n_directions):
+            batches.take_states(trace.states[-1], d, packing.final_rows(d), packing.order, h[d])
+        return h
 
     def final_states(self, trace):
         """Final h (and c, LSTM) of every layer and direction: (L * D, B, H), in the caller's order of rows."""

@@ -1,0 +1,1 @@
+"""scikit-learn's API around the network: labels, weights, validation, early stopping."""

@@ -1,0 +1,247 @@
+"""What all six estimators share: parameters, validation, the network behind them."""
+
+import os
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from fastrecur.estimators.training import Training, Validation, train
+from fastrecur.kernels.threads import resolve_threads
+from fastrecur.network.model import Model
+from fastrecur.sequences import check_sequences
+
+_GIBIBYTE = 2**30
+
+
+class RecurrentEstimator(BaseEstimator):
+    """Base of the estimators; `_cell` and the loss come from the subclasses."""
+
+    _cell = ""
+    _loss = ""
+
+    _parameter_constraints: dict = {
+        "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "num_layers": [Interval(Integral, 1, None, closed="left")],
+        "bidirectional": ["boolean"],
+        "pooling": [StrOptions({"last"})],
+        "solver": [StrOptions({"adam", "sgd"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "dtype": [StrOptions({"float32", "float64"})],
+    }
+
+    def __init__(
+        self,
+        hidden_size=64,
+        *,
+        num_layers=1,
+        bidirectional=False,
+        pooling="last",
+        solver="adam",
+        learning_rate_init=0.005,
+        momentum=0.9,
+        alpha=1e-4,
+        batch_size="auto",
+        max_iter=200,
+        tol=1e-4,
+        n_iter_no_change=10,
+        early_stopping=False,
+        validation_fraction=0.1,
+        max_grad_norm=1.0,
+        shuffle=True,
+        random_state=None,
+        warm_start=False,
+        verbose=False,
+        n_threads=None,
+        dtype="float32",
+    ):
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.max_grad_norm = max_grad_norm
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.n_threads = n_threads
+        self.dtype = dtype
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the network on sequences.
+
+        Parameters
+        ----------
+        X : array (n, T, F); array or DataFrame (n, T); list of (T_i, F) or (T_i,) arrays
+            Sequences: see `fastrecur.sequences.check_sequences`.
+        y : array of shape (n,) or, for regression, (n, K)
+            One target a sequence.
+        sample_weight : array of shape (n,), optional
+            Weights of the sequences in the loss. Equal weights by default.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X, y or sample_weight will not do; nothing has been changed then.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss was still falling after ``max_iter`` epochs.
+        RuntimeWarning
+            If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept.
+        """
+        continued = self.warm_start and hasattr(self, "weights_")
+        sequences = check_sequences(X, estimator=self, reset=not continued)
+        targets = self._check_targets(y, len(sequences), continued)
+        weights = self._check_weights(sample_weight, sequences)
+        random_state = check_random_state(self.random_state)
+        train_rows, validation_rows = self._split(targets, random_state)
+        batch_size = min(32 if self.batch_size == "auto" else self.batch_size, len(train_rows))
+        self._check_memory(sequences, batch_size)
+        model = self._make_model(sequences.n_features, self._n_outputs(targets))
+        if continued:
+            self._check_continued(model)
+            model.load(self.weights_)
+        else:
+            model.initialise(random_state)
+        validation = None
+        if validation_rows is not None:
+            validation = Validation(sequences.take(validation_rows), targets[validation_rows], weights[validation_rows])
+        training = Training(
+            estimator=self,
+            model=model,
+            sequences=sequences,
+            targets=targets,
+            weights=weights,
+            rows=train_rows,
+            batch_size=batch_size,
+            validation=validation,
+            random_state=random_state,
+            n_threads=resolve_threads(self.n_threads),
+        )
+        train(training)
+        return self
+
+    # --- checks ------------------------------------------------------------------------------------------------------
+
+    def _check_weights(self, sample_weight, sequences):
+        """Weights with mean 1, float64."""
+        if sample_weight is None:
+            return np.ones(len(sequences))
+        weights = _check_sample_weight(
+            sample_weight, sequences.lengths, dtype=np.float64, ensure_non_negative=True
+        )
+        if weights.sum() == 0:
+            raise ValueError("sample_weight is all zero. Give at least one sequence a positive weight.")
+        return weights * (len(weights) / weights.sum())
+
+    def _split(self, targets, random_state):
+        """Rows to train on and rows to validate on (None without early stopping)."""
+        n = len(targets)
+        if not self.early_stopping:
+            return np.arange(n), None
+        n_validation = int(np.ceil(self.validation_fraction * n))
+        if n_validation >= n:
+            raise ValueError(
+                f"early_stopping with validation_fraction={self.validation_fraction} leaves none of {n} sequence(s) to "
+                "train on. Lower validation_fraction or set early_stopping=False."
+            )
+        return self._split_rows(targets, n_validation, random_state)
+
+    def _check_memory(self, sequences, batch_size):
+        """Refuse a batch whose buffers exceed the machine's memory."""
+        directions = 2 if self.bidirectional else 1
+        longest = np.sort(sequences.lengths)[-batch_size:].sum()
+        numbers = longest * self.hidden_size * directions * self.num_layers * 8 + longest * sequences.n_features
+        width = max(sequences.n_features, directions * self.hidden_size)
+        numbers += 12 * 4 * self.hidden_size * (width + self.hidden_size) * directions * self.num_layers
+        needed = int(numbers) * np.dtype(self.dtype).itemsize
+        available = _physical_memory()
+        if available is not None and needed > available:
+            raise ValueError(
+                f"A batch of batch_size={batch_size} sequences with hidden_size={self.hidden_size} and up to "
+                f"{sequences.max_length} time steps needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine has "
+                f"{available / _GIBIBYTE:.1f} GiB. Lower batch_size or hidden_size, or cut the sequences."
+            )
+
+    def _check_continued(self, model):
+        """With warm_start the network must still be the one that was fitted."""
+        found = {name: array.shape for name, array in self.weights_.items()}
+        if found != dict(model.parameters.shapes):
+            raise ValueError(
+                "warm_start=True continues with the fitted weights, but hidden_size, num_layers, bidirectional or the "
+                "number of outputs was changed since. Set them back, or set warm_start=False to begin anew."
+            )
+
+    # --- the network -------------------------------------------------------------------------------------------------
+
+    def _make_model(self, n_features, n_outputs):
+        return Model(
+            self._cell,
+            n_features,
+            self.hidden_size,
+            n_outputs,
+            self.num_layers,
+            2 if self.bidirectional else 1,
+            getattr(self, "nonlinearity", "tanh") == "relu",
+            self.dtype,
+        )
+
+    def _fitted_model(self):
+        shape = self.weights_["weight_ih_l0"].shape
+        model = self._make_model(shape[1], len(self.weights_["head_bias"]))
+        model.load(self.weights_)
+        return model
+
+    def _raw_outputs(self, X):
+        """Outputs of the head (n, K), and the sequences."""
+        check_is_fitted(self)
+        sequences = check_sequences(X, estimator=self, reset=False)
+        return self._fitted_model().outputs(sequences, resolve_threads(self.n_threads)), sequences
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _physical_memory():
+    """Bytes of memory of the machine, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None

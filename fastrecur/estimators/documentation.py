@@ -1,0 +1,146 @@
+"""The docstring that the six estimators share, so that a parameter is explained once."""
+
+_TEMPLATE = """{summary}
+
+    {equations}
+
+    Parameters
+    ----------
+    hidden_size : int, default=64
+        H, hidden units of each layer and direction.
+    num_layers : int, default=1
+        Layers one above the other.
+    bidirectional : bool, default=False
+        Add to each layer a second direction that reads the sequences from their ends.
+    pooling : {{"last"}}, default="last"
+        What the head reads: the last layer's state after the last valid step; of a bidirectional network, beside it
+        the backward state at the first step.
+    solver : {{"adam", "sgd"}}, default="adam"
+        Adam, or stochastic gradient descent with Nesterov's momentum.
+    learning_rate_init : float, default=0.005
+        Step size of the solver.
+    momentum : float, default=0.9
+        Momentum of "sgd", from 0 to below 1.
+    alpha : float, default=1e-4
+        L2 penalty of the weights (not of the biases), divided by the number of sequences in the batch.
+    batch_size : int or "auto", default="auto"
+        Sequences a minibatch; "auto" is 32, or all where there are fewer.
+    max_iter : int, default=200
+        Largest number of epochs.
+    tol : float, default=1e-4
+        The fit ends when the loss (with early stopping: the validation score) has not improved by more than ``tol``
+        in ``n_iter_no_change`` epochs on end.
+    n_iter_no_change : int, default=10
+        See ``tol``.
+    early_stopping : bool, default=False
+        Keep ``validation_fraction`` of the sequences out of training, watch the score on them, and end with the
+        weights that scored best.
+    validation_fraction : float, default=0.1
+        Share of the sequences, between 0 and 1; of a classifier, a share of each class.
+    max_grad_norm : float or None, default=1.0
+        The gradient's global L2 norm is clipped to it [2]_. None: no clipping.
+    shuffle : bool, default=True
+        Draw the minibatches anew in each epoch.
+    random_state : int, RandomState or None, default=None
+        For the initial weights, the shuffling and the validation split.
+    warm_start : bool, default=False
+        Begin `fit` from the weights of the last one.
+    verbose : bool, default=False
+        Show a progress bar with loss, validation score and sequences a second.
+    n_threads : int or None, default=None
+        None: all cores, but 1 inside a joblib worker. Results do not depend on it, bit for bit.
+    dtype : {{"float32", "float64"}}, default="float32"
+        What the network computes in.{extra_parameters}
+
+    Attributes
+    ----------
+    weights_ : dict of str to array
+        PyTorch's names and layouts: ``weight_ih_l0`` (G*H, F), ``weight_hh_l0`` (G*H, H), {biases}, the suffix
+        ``_reverse`` for the second direction; ``head_weight`` (K, D*H), ``head_bias`` (K,).{extra_attributes}
+    n_features_in_ : int
+        T for a table (n, T), F otherwise.
+    feature_names_in_ : array of str
+        Column names, where X had some.
+    n_outputs_ : int
+        K, classes or targets.
+    n_iter_ : int
+        Epochs of the last fit.
+    t_ : int
+        Sequences that the last fit has trained on, counted at each pass.
+    loss_, best_loss_ : float
+        Loss of the last epoch, and the least (None with early stopping).
+    loss_curve_, grad_norm_curve_, clip_fraction_ : list of float
+        One value an epoch: mean loss, mean gradient norm before clipping, share of the steps that were clipped.
+    validation_scores_, best_validation_score_ : list of float, float
+        With early stopping, one score an epoch and the best; None without.
+
+    References
+    ----------
+    .. [1] {reference}
+    .. [2] Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrecur import {name}
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.normal(size=(length, 2)) for length in rng.integers(3, 9, size=64)]
+    {example}
+    """
+
+_CLASSIFIER_EXAMPLE = """>>> y = ["up" if x[-1, 0] > x[0, 0] else "down" for x in X]
+    >>> model = {name}(hidden_size=16, early_stopping=True, random_state=0).fit(X, y)
+    >>> model.predict_proba(X[:3]).shape
+    (3, 2)"""
+
+_REGRESSOR_EXAMPLE = """>>> y = [x[-1, 0] - x[0, 0] for x in X]
+    >>> model = {name}(hidden_size=16, early_stopping=True, random_state=0).fit(X, y)
+    >>> model.predict(X[:3]).shape
+    (3,)"""
+
+_SINGLE_BIAS = "``bias_l0`` (G*H,)"
+
+_CELLS = {
+    "RNN": {
+        "title": "Elman recurrent network",
+        "equations": "h_t = tanh(W_ih x_t + W_hh h_{t-1} + b) [1]_, and a dense layer on the last state.",
+        "reference": 'Elman, "Finding structure in time", Cognitive Science 14 (1990).',
+        "biases": _SINGLE_BIAS,
+        "extra_parameters": """
+    nonlinearity : {"tanh", "relu"}, default="tanh"
+        What stands around the sum.""",
+    },
+    "LSTM": {
+        "title": "LSTM (long short-term memory)",
+        "equations": """i, f, o = sigmoid(W_ih x_t + W_hh h_{t-1} + b), g = tanh(...), c_t = f c_{t-1} + i g,
+    h_t = o tanh(c_t) [1]_, and a dense layer on the last state. The gates lie in the order i, f, g, o.""",
+        "reference": 'Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9 (1997).',
+        "biases": _SINGLE_BIAS,
+        "extra_parameters": "",
+    },
+    "GRU": {
+        "title": "GRU (gated recurrent unit)",
+        "equations": """r, z = sigmoid(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh),
+    n = tanh(W_in x_t + b_in + r (W_hn h_{t-1} + b_hn)), h_t = (1 - z) n + z h_{t-1} [1]_, and a dense layer on the
+    last state. The gates lie in the order r, z, n.""",
+        "reference": 'Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014.',
+        "biases": "``bias_ih_l0`` and ``bias_hh_l0`` (3*H,)",
+        "extra_parameters": "",
+    },
+}
+
+
+def docstring(cell, kind):
+    """Docstring of an estimator; ``cell`` is "RNN", "LSTM" or "GRU", ``kind`` "Classifier" or "Regressor"."""
+    facts, name = _CELLS[cell], cell + kind
+    classifier = kind == "Classifier"
+    return _TEMPLATE.format(
+        summary=f"{facts['title']} that {'classifies' if classifier else 'predicts a number or several from'} sequences.",
+        equations=facts["equations"],
+        reference=facts["reference"],
+        biases=facts["biases"],
+        extra_parameters=facts["extra_parameters"],
+        extra_attributes="\n    classes_ : array of shape (K,)\n        The labels." if classifier else "",
+        name=name,
+        example=(_CLASSIFIER_EXAMPLE if classifier else _REGRESSOR_EXAMPLE).format(name=name),
+    )

@@ -1,0 +1,69 @@
+"""What regressors add: targets standardised inside, undone on the way out."""
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_consistent_length
+
+from fastrecur.estimators.base import RecurrentEstimator
+
+
+class SequenceRegressor(RegressorMixin, RecurrentEstimator):
+    """One target or several a sequence: squared error."""
+
+    _loss = "squared_error"
+
+    def _check_targets(self, y, n_sequences, continued):
+        """Standardised targets (n, K), float64; sets their mean and scale."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        y = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="y")
+        if y.ndim > 2:
+            raise ValueError(f"y must have shape (n,) or (n, K), found {y.shape}.")
+        check_consistent_length(range(n_sequences), y)
+        targets = y.reshape(len(y), -1)
+        if continued:
+            if targets.shape[1] != self.n_outputs_:
+                raise ValueError(
+                    f"warm_start=True continues with {self.n_outputs_} output(s), but y has {targets.shape[1]}. "
+                    "Set warm_start=False to begin anew."
+                )
+        else:
+            self._y_ndim = y.ndim
+            self._y_mean, deviation = targets.mean(axis=0), targets.std(axis=0)
+            self._y_scale = np.where(deviation > 10 * np.finfo(float).eps * np.abs(self._y_mean), deviation, 1.0)
+        return (targets - self._y_mean) / self._y_scale
+
+    def _n_outputs(self, targets):
+        return targets.shape[1]
+
+    def _split_rows(self, targets, n_validation, random_state):
+        return train_test_split(np.arange(len(targets)), test_size=n_validation, random_state=random_state)
+
+    def _validation_score(self, outputs, targets, weights):
+        if len(targets) < 2:  # R^2 is not defined for one sequence
+            return -float(np.mean((outputs - targets) ** 2))
+        return float(r2_score(targets, outputs, sample_weight=weights))
+
+    def predict(self, X):
+        """Predicted targets of each sequence.
+
+        Parameters
+        ----------
+        X : sequences, as in `fit`
+
+        Returns
+        -------
+        y : array of shape (n,) or (n, K)
+            As the y of `fit`, in the dtype of X.
+        """
+        outputs, sequences = self._raw_outputs(X)
+        y = (outputs * self._y_scale + self._y_mean).astype(sequences.values.dtype)
+        return y[:, 0] if self._y_ndim == 1 else y
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,140 @@
+"""A network with a head: packed batches of sequences in, outputs and gradients out."""
+
+import numpy as np
+
+from fastrecur.kernels.cpu import batches, head
+from fastrecur.network.packing import Packing
+from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
+from fastrecur.network.recurrent import RecurrentStack, Workspace
+
+#: Sequences of one batch of `Model.outputs`, and time steps of one piece of it: what prediction holds in memory.
+PREDICT_ROWS, PREDICT_STEPS = 256, 64
+
+LOSSES = {"cross_entropy": head.cross_entropy, "squared_error": head.squared_error}
+
+
+class Model:
+    """Recurrent layers, the last state of each sequence, a dense layer.
+
+    Parameters
+    ----------
+    cell : {"rnn", "lstm", "gru"}
+    n_features, hidden_size, n_outputs : int
+    num_layers, n_directions : int
+    relu : bool
+    dtype : dtype
+    """
+
+    def __init__(self, cell, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype):
+        shapes = recurrent_shapes(cell, n_features, hidden_size, num_layers, n_directions)
+        width = n_directions * hidden_size
+        shapes |= {"head_weight": (n_outputs, width), "head_bias": (n_outputs,)}
+        self.cell, self.n_features, self.n_outputs = cell, n_features, n_outputs
+        self.dtype, self._width = np.dtype(dtype), width
+        self.parameters = Parameters(shapes, self.dtype)
+        self.stack = RecurrentStack(cell, self.parameters, hidden_size, num_layers, n_directions, relu)
+
+    def initialise(self, random_state):
+        """Draw all parameters anew."""
+        initialise(self.parameters, self.cell, random_state)
+        self.stack.refresh()
+
+    def load(self, weights):
+        """Take over ``weights``, a dict of arrays by name."""
+        for name, array in self.parameters.arrays.items():
+            array[...] = weights[name]
+        self.stack.refresh()
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def gradient(self, sequences, rows, loss, targets, weights, grads, workspace, n_threads):
+        """Loss of a batch; its gradient is assigned to ``grads``.
+
+        Parameters
+        ----------
+        sequences : Sequences
+        rows : int64 array of shape (B,)
+            The sequences of the batch.
+        loss : {"cross_entropy", "squared_error"}
+        targets : int64 array of shape (n,), or array of shape (n, K)
+        weights : float64 array of shape (n,)
+        grads : Parameters
+        workspace : Workspace
+            Kept by the caller from batch to batch.
+        n_threads : int
+
+        Returns
+        -------
+        loss : float
+        """
+        grads.flat[:] = 0.0
+        packing, x = self._pack(sequences, rows, workspace)
+        trace = self.stack.forward(x, packing, workspace, n_threads, record=True)
+        pooled = self._pooled(trace)
+        outputs = self._head(pooled, workspace)
+        arrays, gradient = self.parameters.arrays, grads.arrays
+        doutputs = workspace.take("doutputs", *outputs.shape)
+        value = LOSSES[loss](outputs, rows, targets, weights, doutputs)
+        dpooled = workspace.take("dpooled", *pooled.shape)
+        head.head_backward(
+            pooled, arrays["head_weight"], doutputs, gradient["head_weight"], gradient["head_bias"], dpooled
+        )
+        self.stack.backward(trace, grads, n_threads, dstate=(self._final_gradient(dpooled, workspace), None), need_dx=False)
+        return value
+
+    def _pack(self, sequences, rows, workspace):
+        lengths = sequences.lengths[rows]
+        packing = workspace.packing(lengths)
+        x = workspace.take("x", packing.n_packed, 1, self.n_features)
+        batches.gather_steps(sequences.values, sequences.starts[rows][packing.order], packing.steps(0), x)
+        return packing, x
+
+    def _pooled(self, trace):
+        """Last state of each sequence in each direction: (B, D * H), in the caller's order."""
+        return self.stack.last_states(trace).transpose(1, 0, 2).reshape(-1, self._width)
+
+    def _head(self, pooled, workspace):
+        outputs = workspace.take("outputs", len(pooled), self.n_outputs)
+        weight_t = np.ascontiguousarray(self.parameters.arrays["head_weight"].T)
+        head.head_forward(pooled, weight_t, self.parameters.arrays["head_bias"], outputs)
+        return outputs
+
+    def _final_gradient(self, dpooled, workspace):
+        """Gradient of the final states of all layers, (L * D, B, H): that of the last layer, 0 below it."""
+        stack = self.stack
+        dstate = workspace.take("dstate", stack.num_layers * stack.n_directions, len(dpooled), stack.hidden_size)
+        dstate[: -stack.n_directions] = 0.0
+        dstate[-stack.n_directions :] = dpooled.reshape(-1, stack.n_directions, stack.hidden_size).transpose(1, 0, 2)
+        return dstate
+
+    # --- prediction --------------------------------------------------------------------------------------------------
+
+    def outputs(self, sequences, n_threads):
+        """Outputs of the head for each sequence, (n, K), without a record.
+
+        Sequences of like length go together, a few hundred at a time and, in one direction, a few time steps at a
+        time with the states carried on: beside the outputs, the memory does not grow with n or T.
+        """
+        out = np.empty((len(sequences), self.n_outputs), self.dtype)
+        workspace = Workspace(self.dtype)
+        by_length = np.argsort(-sequences.lengths, kind="stable")
+        for start in range(0, len(by_length), PREDICT_ROWS):
+            rows = by_length[start : start + PREDICT_ROWS]
+            pooled = self._pooled_without_record(sequences, rows, workspace, n_threads)
+            out[rows] = self._head(pooled, workspace)
+        return out
+
+    def _pooled_without_record(self, sequences, rows, workspace, n_threads):
+        starts, lengths = sequences.starts[rows], sequences.lengths[rows]
+        n_steps = int(lengths[0])
+        if self.stack.n_directions == 2 or n_steps <= PREDICT_STEPS:
+            packing, x = self._pack(sequences, rows, workspace)
+            return self._pooled(self.stack.forward(x, packing, workspace, n_threads))
+        state = None
+        for t in range(0, n_steps, PREDICT_STEPS):
+            packing = Packing(np.clip(lengths - t, 0, PREDICT_STEPS))
+            x = workspace.take("x", packing.n_packed, 1, self.n_features)
+            batches.gather_steps(sequences.values, starts + t, packing.steps(0), x)
+            trace = self.stack.forward(x, packing, workspace, n_threads, initial=state)
+            state = self.stack.final_states(trace)
+        return state[0][-1]
