@@ -1,0 +1,31 @@
+"""scikit-learn's own suite of checks, over the six estimators."""
+
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
+
+CLASSES = (RNNClassifier, RNNRegressor, LSTMClassifier, LSTMRegressor, GRUClassifier, GRURegressor)
+
+#: A fit on repeated sequences and one with weights draw different minibatches and different initial weights' path.
+SHUFFLED = {
+    name: "the minibatches of repeated sequences are not those of weighted ones"
+    for name in ("check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data")
+}
+
+
+def quick(cls):
+    return cls(hidden_size=16, max_iter=60, random_state=0)
+
+
+@parametrize_with_checks([quick(cls) for cls in CLASSES], expected_failed_checks=lambda estimator: SHUFFLED)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_number_of_checks(cls):
+    """A tag that says too much silently drops nearly all checks."""
+    names = [check.func.__name__ for _, check in estimator_checks_generator(quick(cls), legacy=True)]
+    assert len(names) >= 50, names
