@@ -1,12 +1,13 @@
 """How work is shared among threads, and when it is not worth it.
 
-Threads take contiguous shares of rows. The bits of a result never depend on the shares, so that falling back to one
-thread is always safe: it is what happens for small work, and wherever Numba's threading layer cannot be entered.
+Threads take contiguous shares of rows. The bits of a result never depend on the shares, and a kernel with one share
+does not enter Numba's threading layer, so that falling back to one thread is always safe: it is what happens for small
+work, and wherever the layer cannot be entered.
 """
 
+import functools
 import os
 import threading
-from contextlib import contextmanager
 
 import joblib
 import numba
@@ -42,25 +43,37 @@ def _layer():
         return None
 
 
-@contextmanager
-def team(n_threads):
-    """Threads that the caller may use until the block ends: ``n_threads``, or 1 where more would not be safe.
+class team:
+    """Context manager: the threads that the caller may use until the block ends, ``n_threads`` or 1.
 
-    Numba's layer ``workqueue`` aborts the process when two Python threads enter it together; ``omp`` (GNU) ends a
-    process that was forked after it started. ``tbb`` takes both.
+    1 where more would not be safe: Numba's layer ``workqueue`` aborts the process when two Python threads enter it
+    together; ``omp`` (GNU) ends a process that was forked after it started. ``tbb`` takes both.
     """
-    layer = _layer() if n_threads > 1 else "serial"
-    if layer in ("serial", "tbb"):
-        yield n_threads
-    elif layer == "omp":
-        yield n_threads if os.getpid() == _importing_process else 1
-    elif _one_at_a_time.acquire(blocking=False):
-        try:
-            yield n_threads
-        finally:
+
+    def __init__(self, n_threads):
+        self._n_threads = n_threads
+        self._locked = False
+
+    def __enter__(self):
+        layer = _layer() if self._n_threads > 1 else "serial"
+        if layer in ("serial", "tbb"):
+            return self._n_threads
+        if layer == "omp":
+            return self._n_threads if os.getpid() == _importing_process else 1
+        self._locked = _one_at_a_time.acquire(blocking=False)
+        return self._n_threads if self._locked else 1
+
+    def __exit__(self, *_):
+        if self._locked:
             _one_at_a_time.release()
-    else:
-        yield 1
+
+
+@functools.lru_cache(maxsize=256)
+def _whole(n_items):
+    """Bounds of one share."""
+    bounds = np.array([0, n_items])
+    bounds.flags.writeable = False
+    return bounds
 
 
 def row_shards(lengths, multiply_adds, n_threads):
@@ -79,13 +92,12 @@ def row_shards(lengths, multiply_adds, n_threads):
         0, ..., B.
     """
     n_rows = len(lengths)
-    n_threads = min(n_threads, n_rows)
-    if n_threads <= 1:
-        return np.array([0, n_rows])
+    if n_threads == 1 or n_rows == 1:
+        return _whole(n_rows)
     done = np.cumsum(lengths)
-    n_threads = min(n_threads, int(done[-1]) * multiply_adds // WORTH_A_THREAD)
+    n_threads = min(n_threads, n_rows, int(done[-1]) * multiply_adds // WORTH_A_THREAD)
     if n_threads <= 1:
-        return np.array([0, n_rows])
+        return _whole(n_rows)
     bounds = np.searchsorted(done, done[-1] * np.arange(1, n_threads) / n_threads, side="left") + 1
     return np.unique(np.concatenate([[0], bounds, [n_rows]]))
 
@@ -94,7 +106,7 @@ def even_shards(n_items, multiply_adds, n_threads, multiple=1):
     """Bounds of ``n_items`` equal pieces of work, ``multiply_adds`` each, for each thread; whole multiples."""
     n_threads = min(n_threads, n_items // multiple, n_items * multiply_adds // WORTH_A_THREAD)
     if n_threads <= 1:
-        return np.array([0, n_items])
+        return _whole(n_items)
     bounds = np.arange(n_threads + 1) * n_items // n_threads
     bounds[1:-1] -= bounds[1:-1] % multiple
     return bounds

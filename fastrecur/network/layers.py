@@ -1,5 +1,7 @@
 """The layers' public face: batch-first arrays in and out, around `fastrecur.network.recurrent.RecurrentStack`."""
 
+import functools
+
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -8,7 +10,13 @@ from fastrecur.kernels.cpu import batches
 from fastrecur.network import validation
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
-from fastrecur.network.recurrent import RecurrentStack, Workspace
+from fastrecur.network.recurrent import Fresh, RecurrentStack, Workspace
+
+
+@functools.lru_cache(maxsize=64)
+def _full_packing(n_rows, n_steps):
+    """Packing of a batch without padding."""
+    return Packing(np.full(n_rows, n_steps))
 
 
 class _Layer:
@@ -102,7 +110,7 @@ class _Layer:
         """
         x, packing, starts = self._check_input(x, lengths)
         initial = self._check_state("state", state, len(x))
-        workspace = self._workspace if training else Workspace(self.dtype)
+        workspace = self._workspace if training else Fresh(self.dtype)
         packed = self._pack(x, packing, starts)
         n_threads = threads.resolve_threads(self.n_threads)
         trace = self._stack.forward(packed, packing, workspace, n_threads, training, initial)
@@ -192,7 +200,10 @@ class _Layer:
             raise ValueError(f"x must have shape (B, T, {self.input_size}) without empty axes, found {x.shape}.")
         if x.dtype not in (np.float32, np.float64):
             x = x.astype(self.dtype)
-        packing = Packing(validation.check_lengths(lengths, x.shape[0], x.shape[1]))
+        if lengths is None:
+            packing = _full_packing(*x.shape[:2])
+        else:
+            packing = Packing(validation.check_lengths(lengths, *x.shape[:2]))
         return x, packing, packing.order * x.shape[1]
 
     def _check_state(self, name, state, n_rows):

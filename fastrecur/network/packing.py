@@ -1,7 +1,5 @@
 """A packed batch: the order of its rows, its tables of steps, and who works on what."""
 
-from functools import cached_property
-
 import numpy as np
 
 from fastrecur.kernels.steps import AT, state_segments, step_table
@@ -49,15 +47,8 @@ class Packing:
 
     def final_rows(self, direction):
         """Row of the state buffer that holds the final state of each row."""
-        return self._first_rows if direction else self._last_rows
-
-    @cached_property
-    def _first_rows(self):
-        return np.arange(self.n_rows) + np.where(self.lengths > 0, self.n_rows, 0)
-
-    @cached_property
-    def _last_rows(self):
+        rows = np.arange(self.n_rows)
+        if direction:
+            return rows + np.where(self.lengths > 0, self.n_rows, 0)
         at = self.steps(0)[:, AT]
-        if self.equal:
-            return np.arange(self.n_rows) + (self.n_rows + at[-1])
-        return np.arange(self.n_rows) + np.where(self.lengths > 0, self.n_rows + at[self.lengths - 1], 0)
+        return rows + np.where(self.lengths > 0, self.n_rows + at[self.lengths - 1], 0)

@@ -31,7 +31,7 @@ class Workspace:
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
-            buffer = self._buffers[name] = np.empty(size, dtype=self._dtype)
+            buffer = self._buffers[name] = panels.aligned_empty((size,), self._dtype)
             self._views.clear()
         elif len(self._views) > 1000:
             self._views.clear()
@@ -51,7 +51,18 @@ class Workspace:
         return self._packing
 
 
-@dataclass
+class Fresh:
+    """Stands in for a `Workspace` where the buffers are handed out: new memory at every call."""
+
+    def __init__(self, dtype):
+        self._dtype = dtype
+
+    def take(self, name, *shape):
+        """Array of the given shape with undefined contents."""
+        return np.empty(shape, self._dtype)
+
+
+@dataclass(slots=True)
 class Trace:
     """What a forward call leaves for the backward call: inputs, states and gates of every layer and direction."""
 
@@ -80,8 +91,8 @@ class _Direction:
         self.dtype = dtype
         p, width = self.layout.n_panels, panels.lanes(dtype)
         self.columns, self.gate_columns = self.layout.vectors * width, self.layout.gate_vectors * width
-        self.w = np.empty((p, self.n_inputs, self.columns), dtype)
-        self.bias = np.empty((p, self.gate_columns), dtype)
+        self.w = panels.aligned_empty((p, self.n_inputs, self.columns), dtype)
+        self.bias = panels.aligned_empty((p, self.gate_columns), dtype)
 
     def arrays(self, parameters):
         """w_ih, w_hh, bias_ih, bias_hh out of ``parameters`` (a cell with one bias has an empty bias_hh)."""
@@ -113,6 +124,15 @@ class _Direction:
         )
         panels.pack_transposed(weight, columns, segments, out)
         return out
+
+
+def _final_rows(states, column, packing, direction, out):
+    """Copy the final states of each row from a buffer (B + N, D, padded H) to ``out`` (B, H), in the caller's order."""
+    if packing.equal:
+        first = packing.n_rows if direction else len(states) - packing.n_rows
+        out[:] = states[first : first + packing.n_rows, column, : out.shape[1]]
+    else:
+        batches.take_states(states, column, packing.final_rows(direction), packing.order, out)
 
 
 class RecurrentStack:
@@ -207,28 +227,25 @@ class RecurrentStack:
 
     def last_states(self, trace):
         """Final h of the last layer, (D, B, H), in the caller's order of rows."""
-        packing = trace.packing
-        h = np.empty((self.n_directions, packing.n_rows, self.hidden_size), self.dtype)
+        h = np.empty((self.n_directions, trace.packing.n_rows, self.hidden_size), self.dtype)
         for d in range(self.n_directions):
-            batches.take_states(trace.states[-1], d, packing.final_rows(d), packing.order, h[d])
+            _final_rows(trace.states[-1], d, trace.packing, d, h[d])
         return h
 
     def final_states(self, trace):
         """Final h (and c, LSTM) of every layer and direction: (L * D, B, H), in the caller's order of rows."""
         packing = trace.packing
-        n = self.num_layers * self.n_directions
-        h = np.empty((n, packing.n_rows, self.hidden_size), self.dtype)
-        c = np.empty_like(h)
+        h = np.empty((self.num_layers * self.n_directions, packing.n_rows, self.hidden_size), self.dtype)
+        c = np.empty_like(h) if self.has_cell_state else None
         for layer in self.layers:
             for direction in layer:
-                key, rows = direction.index, packing.final_rows(direction.direction)
-                states = trace.states[direction.layer]
-                batches.take_states(states, direction.direction, rows, packing.order, h[key])
-                if self.has_cell_state:
-                    kept = trace.cells[key]
-                    rows = rows if trace.record else np.arange(packing.n_rows)
-                    batches.take_states(kept[:, np.newaxis], 0, rows, packing.order, c[key])
-        return (h, c) if self.has_cell_state else (h,)
+                key, d = direction.index, direction.direction
+                _final_rows(trace.states[direction.layer], d, packing, d, h[key])
+                if c is not None and trace.record:
+                    _final_rows(trace.cells[key][:, np.newaxis], 0, packing, d, c[key])
+                elif c is not None:
+                    c[key][packing.order] = trace.cells[key][:, : self.hidden_size]
+        return (h,) if c is None else (h, c)
 
     def backward(self, trace, grads, n_threads=1, dy=None, dstate=None, need_dx=True):
         """Backpropagation through time, after `forward` with ``record``.

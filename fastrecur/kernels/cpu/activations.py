@@ -9,8 +9,8 @@ no conversion to an integer, and NaN stays NaN.
 function   largest error (ulp)     where
 =========  ======================  ======================================================
 exp        1.5                     2^-126 .. 2^127.5 (float32), 2^-1022 .. 2^1023.5 (float64)
-sigmoid    2.5                     results of 2^-126 (2^-1022) and more; below, 0
-tanh       3.5                     everywhere
+sigmoid    2.5                     results of 2^-126 (2^-1022) and more; smaller ones may be 0
+tanh       3.0                     everywhere
 =========  ======================  ======================================================
 
 exp overflows to infinity half a binade early and flushes what would be subnormal to 0; sigmoid and tanh are exact at

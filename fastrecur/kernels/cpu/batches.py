@@ -1,6 +1,7 @@
 """Copies between sequences and packed batches (see `fastrecur.kernels.steps`), with conversion of the dtype."""
 
 from fastrecur.kernels.compile import kernel
+from fastrecur.kernels.cpu.simd import offset, pointer
 from fastrecur.kernels.steps import AT, ROWS
 
 
@@ -18,11 +19,14 @@ def gather_steps(values, starts, steps, out):
         A forward table.
     out : array of shape (N, 1, F)
     """
+    n_features = values.shape[1]
+    source, target = pointer(values), pointer(out)
     for t in range(len(steps)):
         at = steps[t, AT]
         for b in range(steps[t, ROWS]):
-            for f in range(values.shape[1]):
-                out[at + b, 0, f] = values[starts[b] + t, f]
+            x, to = offset(source, (starts[b] + t) * n_features), offset(target, (at + b) * n_features)
+            for f in range(n_features):
+                to[f] = x[f]
 
 
 @kernel

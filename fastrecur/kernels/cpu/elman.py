@@ -86,6 +86,12 @@ implement(panel_rows, RNNCell, _panel_rows)
 implement(panel_pair, RNNCell, _panel_pair)
 
 
+@inline
+def _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s):
+    net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, w.shape[2], False, s)
+    forward_rows(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
+
+
 @kernel(parallel=True)
 def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards):
     """Twin of `fastrecur.kernels.reference.rnn_forward`; what differs:
@@ -103,10 +109,11 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
-    n_rows = h.shape[0] - x.shape[0]
-    for s in prange(len(shards) - 1):
-        net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, w.shape[2], False, s)
-        forward_rows(RNNCell(relu), net, steps, n_rows, shards[s], shards[s + 1])
+    if len(shards) == 2:  # one thread stays out of the threading layer
+        _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, 0)
+    else:
+        for s in prange(len(shards) - 1):
+            _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s)
 
 
 def _cell_gradient(cell, net, z, now):
@@ -127,6 +134,12 @@ def _cell_gradient(cell, net, z, now):
 implement(cell_gradient, RNNCell, _cell_gradient)
 
 
+@inline
+def _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, s):
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False)
+    backward_rows(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
+
+
 @kernel(parallel=True)
 def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.rnn_backward`.
@@ -144,7 +157,8 @@ def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards):
     dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
     dh : array of shape (B, padded H)
     """
-    n_rows = h.shape[0] - gates.shape[1]
-    for s in prange(len(shards) - 1):
-        net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False)
-        backward_rows(RNNCell(relu), net, steps, n_rows, shards[s], shards[s + 1])
+    if len(shards) == 2:
+        _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, 0)
+    else:
+        for s in prange(len(shards) - 1):
+            _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, s)

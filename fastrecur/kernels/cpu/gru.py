@@ -94,6 +94,12 @@ implement(panel_rows, GRUCell, _panel_rows)
 implement(panel_pair, GRUCell, _panel_pair)
 
 
+@inline
+def _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s):
+    net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, w.shape[2] // 3, record, s)
+    forward_rows(GRUCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
+
+
 @kernel(parallel=True)
 def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards):
     """Twin of `fastrecur.kernels.reference.gru_forward`; what differs:
@@ -113,10 +119,11 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
-    n_rows = h.shape[0] - x.shape[0]
-    for s in prange(len(shards) - 1):
-        net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, w.shape[2] // 3, record, s)
-        forward_rows(GRUCell(), net, steps, n_rows, shards[s], shards[s + 1])
+    if len(shards) == 2:  # one thread stays out of the threading layer
+        _forward(w, bias, x, features, steps, h, direction, gates, record, shards, 0)
+    else:
+        for s in prange(len(shards) - 1):
+            _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s)
 
 
 def _cell_gradient(cell, net, z, now):
@@ -138,6 +145,13 @@ def _cell_gradient(cell, net, z, now):
 implement(cell_gradient, GRUCell, _cell_gradient)
 
 
+@inline
+def _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, s):
+    units = gates.shape[2] // 4
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True)
+    backward_rows(GRUCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
+
+
 @kernel(parallel=True)
 def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.gru_backward`.
@@ -154,7 +168,8 @@ def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, shards):
     dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
     dh : array of shape (B, padded H)
     """
-    n_rows, units = h.shape[0] - gates.shape[1], gates.shape[2] // 4
-    for s in prange(len(shards) - 1):
-        net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True)
-        backward_rows(GRUCell(), net, steps, n_rows, shards[s], shards[s + 1])
+    if len(shards) == 2:
+        _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, 0)
+    else:
+        for s in prange(len(shards) - 1):
+            _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, s)

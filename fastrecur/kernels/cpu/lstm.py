@@ -91,6 +91,12 @@ implement(panel_rows, LSTMCell, _panel_rows)
 implement(panel_pair, LSTMCell, _panel_pair)
 
 
+@inline
+def _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s):
+    net = forward_buffers(w, bias, x, features, h, direction, c, gates, w.shape[2] // 4, record, s)
+    forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
+
+
 @kernel(parallel=True)
 def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, shards):
     """Twin of `fastrecur.kernels.reference.lstm_forward`; what differs:
@@ -110,10 +116,11 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, sh
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
-    n_rows = h.shape[0] - x.shape[0]
-    for s in prange(len(shards) - 1):
-        net = forward_buffers(w, bias, x, features, h, direction, c, gates, w.shape[2] // 4, record, s)
-        forward_rows(LSTMCell(), net, steps, n_rows, shards[s], shards[s + 1])
+    if len(shards) == 2:  # one thread stays out of the threading layer
+        _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, 0)
+    else:
+        for s in prange(len(shards) - 1):
+            _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s)
 
 
 def _cell_gradient(cell, net, z, now):
@@ -136,6 +143,12 @@ def _cell_gradient(cell, net, z, now):
 implement(cell_gradient, LSTMCell, _cell_gradient)
 
 
+@inline
+def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, s):
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, gates.shape[2] // 4, 0, False)
+    backward_rows(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
+
+
 @kernel(parallel=True)
 def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.lstm_backward`.
@@ -151,7 +164,8 @@ def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards):
     dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
     dh, dc : array of shape (B, padded H)
     """
-    n_rows = h.shape[0] - gates.shape[1]
-    for s in prange(len(shards) - 1):
-        net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, gates.shape[2] // 4, 0, False)
-        backward_rows(LSTMCell(), net, steps, n_rows, shards[s], shards[s + 1])
+    if len(shards) == 2:
+        _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, 0)
+    else:
+        for s in prange(len(shards) - 1):
+            _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, s)

@@ -19,6 +19,7 @@ The products of the backward pass read the transposed weights, in panels of 2 W 
 """
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ import numpy as np
 from fastrecur.kernels.compile import inline, kernel
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
+
+
+CACHE_LINE = 64
 
 
 def lanes(dtype):
@@ -37,6 +41,14 @@ def padded(n, dtype):
     """``n`` rounded up to whole pairs of vectors: the row length of every state buffer."""
     pair = 2 * lanes(dtype)
     return -(-n // pair) * pair
+
+
+def aligned_empty(shape, dtype):
+    """Array of undefined contents that begins on a cache line: a vector that straddles two costs two loads."""
+    dtype = np.dtype(dtype)
+    memory = np.empty(math.prod(shape) * dtype.itemsize + CACHE_LINE, np.uint8)
+    first = -memory.ctypes.data % CACHE_LINE
+    return memory[first : first + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -129,8 +129,11 @@ def input_gradient(gates, w, first, keep, dx, shards):
     shards : int64 array
         Bounds of the packed rows that each thread takes.
     """
-    for s in prange(len(shards) - 1):
-        _input_gradient_rows(gates, w, first, keep, dx, shards[s], shards[s + 1])
+    if len(shards) == 2:
+        _input_gradient_rows(gates, w, first, keep, dx, shards[0], shards[1])
+    else:
+        for s in prange(len(shards) - 1):
+            _input_gradient_rows(gates, w, first, keep, dx, shards[s], shards[s + 1])
 
 
 # --- weight gradients ------------------------------------------------------------------------------------------------
@@ -240,6 +243,19 @@ def _weight_gradient_rows(gates, x, h, h_stride, before, dw, dbias, vectors, hid
             row += last - k
 
 
+@inline
+def _weight_gradient_shard(
+    gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, s
+):
+    inputs = Inputs(pointer(x), x.shape[1] * x.shape[2], x.shape[1], x.shape[2], features)
+    states = offset(pointer(h), direction * h.shape[2])
+    mine = offset(pointer(scratch), s * scratch.shape[1])
+    h_stride = h.shape[1] * h.shape[2]
+    _weight_gradient_rows(
+        gates, inputs, states, h_stride, before, dw, dbias, vectors, hidden_first, mine, shards[s], shards[s + 1]
+    )
+
+
 @kernel(parallel=True)
 def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards):
     """dW and db of a layer: one matrix product over all packed rows, shared out by rows of dW.
@@ -267,11 +283,12 @@ def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors
     shards : int64 array
         Bounds of the P * (S * features + H) rows of dW that each thread takes.
     """
-    inputs = Inputs(pointer(x), x.shape[1] * x.shape[2], x.shape[1], x.shape[2], features)
-    h_stride = h.shape[1] * h.shape[2]
-    states = offset(pointer(h), direction * h.shape[2])
-    for s in prange(len(shards) - 1):
-        mine = offset(pointer(scratch), s * scratch.shape[1])
-        _weight_gradient_rows(
-            gates, inputs, states, h_stride, before, dw, dbias, vectors, hidden_first, mine, shards[s], shards[s + 1]
+    if len(shards) == 2:
+        _weight_gradient_shard(
+            gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, 0
         )
+    else:
+        for s in prange(len(shards) - 1):
+            _weight_gradient_shard(
+                gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, s
+            )
