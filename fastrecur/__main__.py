@@ -53,8 +53,9 @@ def main():
         model = cls(random_state=0, verbose=True)
         accuracy, epochs, seconds = fit_and_score(model, X_train, X_test, y_train, y_test)
         table.add_row(cell, "a row at a time", f"{accuracy:.1%}", str(epochs), f"{1000 * seconds:.0f}")
-    flat = [X.reshape(len(X), -1) for X in (X_train, X_test)]
-    accuracy, epochs, seconds = fit_and_score(MLPClassifier(random_state=0), *flat, y_train, y_test)
+    flat_train, flat_test = X_train.reshape(-1, 64), X_test.reshape(-1, 64)
+    mlp = MLPClassifier(random_state=0)
+    accuracy, epochs, seconds = fit_and_score(mlp, flat_train, flat_test, y_train, y_test)
     table.add_row("MLPClassifier", "all 64 pixels", f"{accuracy:.1%}", str(epochs), f"{1000 * seconds:.0f}")
     console.print(table)
     console.print(NEXT, soft_wrap=True)

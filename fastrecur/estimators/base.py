@@ -2,6 +2,7 @@
 
 import os
 from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -22,8 +23,9 @@ class RecurrentEstimator(BaseEstimator):
 
     _cell = ""
     _loss = ""
+    classes_: Any
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "hidden_size": [Interval(Integral, 1, None, closed="left")],
         "num_layers": [Interval(Integral, 1, None, closed="left")],
         "bidirectional": ["boolean"],
@@ -161,9 +163,7 @@ class RecurrentEstimator(BaseEstimator):
         """Weights with mean 1, float64."""
         if sample_weight is None:
             return np.ones(len(sequences))
-        weights = _check_sample_weight(
-            sample_weight, sequences.lengths, dtype=np.float64, ensure_non_negative=True
-        )
+        weights = _check_sample_weight(sample_weight, sequences.lengths, dtype=np.float64, ensure_non_negative=True)
         if weights.sum() == 0:
             raise ValueError("sample_weight is all zero. Give at least one sequence a positive weight.")
         return weights * (len(weights) / weights.sum())
@@ -193,8 +193,8 @@ class RecurrentEstimator(BaseEstimator):
         if available is not None and needed > available:
             raise ValueError(
                 f"A batch of batch_size={batch_size} sequences with hidden_size={self.hidden_size} and up to "
-                f"{sequences.max_length} time steps needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine has "
-                f"{available / _GIBIBYTE:.1f} GiB. Lower batch_size or hidden_size, or cut the sequences."
+                f"{sequences.max_length} time steps needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine "
+                f"has {available / _GIBIBYTE:.1f} GiB. Lower batch_size or hidden_size, or cut the sequences."
             )
 
     def _check_continued(self, model):

@@ -54,14 +54,12 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
         if counts.min() < 2 or n_validation < len(self.classes_) or len(targets) - n_validation < len(self.classes_):
             rare = self.classes_[counts.argmin()]
             raise ValueError(
-                f"early_stopping needs each class among the sequences it trains on and among the {n_validation} that it "
-                f"keeps out: found {len(self.classes_)} classes in {len(targets)} sequences, class {rare!r} "
+                f"early_stopping needs each class among the sequences it trains on and among the {n_validation} that "
+                f"it keeps out: found {len(self.classes_)} classes in {len(targets)} sequences, class {rare!r} "
                 f"{counts.min()} time(s). Pass more sequences, raise validation_fraction or set early_stopping=False."
             )
         rows = np.arange(len(targets))
-        train, validation = train_test_split(
-            rows, test_size=n_validation, stratify=targets, random_state=random_state
-        )
+        train, validation = train_test_split(rows, test_size=n_validation, stratify=targets, random_state=random_state)
         return train, validation
 
     def _validation_score(self, outputs, targets, weights):

@@ -102,7 +102,6 @@ _SINGLE_BIAS = "``bias_l0`` (G*H,)"
 
 _CELLS = {
     "RNN": {
-        "title": "Elman recurrent network",
         "equations": "h_t = tanh(W_ih x_t + W_hh h_{t-1} + b) [1]_, and a dense layer on the last state.",
         "reference": 'Elman, "Finding structure in time", Cognitive Science 14 (1990).',
         "biases": _SINGLE_BIAS,
@@ -111,7 +110,6 @@ _CELLS = {
         What stands around the sum.""",
     },
     "LSTM": {
-        "title": "LSTM (long short-term memory)",
         "equations": """i, f, o = sigmoid(W_ih x_t + W_hh h_{t-1} + b), g = tanh(...), c_t = f c_{t-1} + i g,
     h_t = o tanh(c_t) [1]_, and a dense layer on the last state. The gates lie in the order i, f, g, o.""",
         "reference": 'Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9 (1997).',
@@ -119,7 +117,6 @@ _CELLS = {
         "extra_parameters": "",
     },
     "GRU": {
-        "title": "GRU (gated recurrent unit)",
         "equations": """r, z = sigmoid(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh),
     n = tanh(W_in x_t + b_in + r (W_hn h_{t-1} + b_hn)), h_t = (1 - z) n + z h_{t-1} [1]_, and a dense layer on the
     last state. The gates lie in the order r, z, n.""",
@@ -130,17 +127,21 @@ _CELLS = {
 }
 
 
-def docstring(cell, kind):
-    """Docstring of an estimator; ``cell`` is "RNN", "LSTM" or "GRU", ``kind`` "Classifier" or "Regressor"."""
-    facts, name = _CELLS[cell], cell + kind
-    classifier = kind == "Classifier"
-    return _TEMPLATE.format(
-        summary=f"{facts['title']} that {'classifies' if classifier else 'predicts a number or several from'} sequences.",
-        equations=facts["equations"],
-        reference=facts["reference"],
-        biases=facts["biases"],
-        extra_parameters=facts["extra_parameters"],
-        extra_attributes="\n    classes_ : array of shape (K,)\n        The labels." if classifier else "",
-        name=name,
-        example=(_CLASSIFIER_EXAMPLE if classifier else _REGRESSOR_EXAMPLE).format(name=name),
-    )
+def documented(cell):
+    """Class decorator: complete the docstring, a summary, of an estimator of ``cell`` ("RNN", "LSTM" or "GRU")."""
+
+    def complete(cls):
+        facts, classifier = _CELLS[cell], cls.__name__.endswith("Classifier")
+        cls.__doc__ = _TEMPLATE.format(
+            summary=cls.__doc__,
+            equations=facts["equations"],
+            reference=facts["reference"],
+            biases=facts["biases"],
+            extra_parameters=facts["extra_parameters"],
+            extra_attributes="\n    classes_ : array of shape (K,)\n        The labels." if classifier else "",
+            name=cls.__name__,
+            example=(_CLASSIFIER_EXAMPLE if classifier else _REGRESSOR_EXAMPLE).format(name=cls.__name__),
+        )
+        return cls
+
+    return complete

@@ -1,16 +1,18 @@
 """The six estimators: a cell and a kind of target each."""
 
+from typing import ClassVar
+
 from sklearn.utils._param_validation import StrOptions
 
 from fastrecur.estimators.base import RecurrentEstimator
 from fastrecur.estimators.classification import SequenceClassifier
-from fastrecur.estimators.documentation import docstring
+from fastrecur.estimators.documentation import documented
 from fastrecur.estimators.regression import SequenceRegressor
 
 
 class _Elman(RecurrentEstimator):
     _cell = "rnn"
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         **RecurrentEstimator._parameter_constraints,
         "nonlinearity": [StrOptions({"tanh", "relu"})],
     }
@@ -67,29 +69,39 @@ class _Elman(RecurrentEstimator):
         self.nonlinearity = nonlinearity
 
 
+@documented("RNN")
 class RNNClassifier(SequenceClassifier, _Elman):
-    __doc__ = docstring("RNN", "Classifier")
+    """Elman recurrent network that classifies sequences."""
 
 
+@documented("RNN")
 class RNNRegressor(SequenceRegressor, _Elman):
-    __doc__ = docstring("RNN", "Regressor")
+    """Elman recurrent network that predicts a number or several from a sequence."""
 
 
+@documented("LSTM")
 class LSTMClassifier(SequenceClassifier):
-    __doc__ = docstring("LSTM", "Classifier")
+    """LSTM (long short-term memory) that classifies sequences."""
+
     _cell = "lstm"
 
 
+@documented("LSTM")
 class LSTMRegressor(SequenceRegressor):
-    __doc__ = docstring("LSTM", "Regressor")
+    """LSTM (long short-term memory) that predicts a number or several from a sequence."""
+
     _cell = "lstm"
 
 
+@documented("GRU")
 class GRUClassifier(SequenceClassifier):
-    __doc__ = docstring("GRU", "Classifier")
+    """GRU (gated recurrent unit) that classifies sequences."""
+
     _cell = "gru"
 
 
+@documented("GRU")
 class GRURegressor(SequenceRegressor):
-    __doc__ = docstring("GRU", "Regressor")
+    """GRU (gated recurrent unit) that predicts a number or several from a sequence."""
+
     _cell = "gru"

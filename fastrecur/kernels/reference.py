@@ -151,8 +151,7 @@ def _gru_cell(zx, zh, h):
 
 
 def gru_forward(w_ih, w_hh, bias_ih, bias_hh, x, steps, h, gates):
-    """GRU, reset-after: r, z = sigmoid(.) of both products; q = W_hn h_{t-1} + b_hn; n = tanh(W_in x_t + b_in + r q);
-    h_t = (1 - z) n + z h_{t-1}.
+    """GRU: r, z = sigmoid(.); q = W_hn h_{t-1} + b_hn; n = tanh(W_in x_t + b_in + r q); h_t = (1 - z) n + z h_{t-1}.
 
     ``gates`` (N, 4H) receives r, z, n and the hidden part q of the candidate.
     """

@@ -1,1 +1,1 @@
-"""Layers, heads, losses and optimisers over packed batches. Knows the kernels, and nothing of scikit-learn's estimators."""
+"""Layers, heads, losses and optimisers over packed batches. Knows nothing of scikit-learn's estimators."""

@@ -215,7 +215,9 @@ class _Layer:
             raise ValueError(f"{name} must be a tuple (h, c), found {len(parts)} elements.")
         shape = (self.num_layers * self.n_directions, n_rows, self.hidden_size)
         return tuple(
-            None if part is None and name == "dstate" else validation.check_array_shape(f"{name} {w}", part, shape, self.dtype)
+            None
+            if part is None and name == "dstate"
+            else validation.check_array_shape(f"{name} {w}", part, shape, self.dtype)
             for w, part in zip(wanted, parts, strict=True)
         )
 
@@ -223,9 +225,14 @@ class _Layer:
         return parts if self._stack.has_cell_state else parts[0]
 
     def _pack(self, x, packing, starts):
-        n_rows, n_steps, n_features = x.shape
+        n_steps, n_features = x.shape[1:]
         time_major = x.transpose(1, 0, 2)
-        if packing.equal and len(packing.steps(0)) == n_steps and time_major.flags.c_contiguous and x.dtype == self.dtype:
+        if (
+            packing.equal
+            and len(packing.steps(0)) == n_steps
+            and time_major.flags.c_contiguous
+            and x.dtype == self.dtype
+        ):
             return time_major.reshape(-1, 1, n_features)
         packed = np.empty((packing.n_packed, 1, n_features), self.dtype)
         values = np.ascontiguousarray(x).reshape(-1, n_features)
@@ -267,11 +274,16 @@ _PARAMETERS = """
 """
 
 
+def _documented(cls):
+    """Complete the docstring of a layer: the parameters stand behind its first paragraph."""
+    summary, rest = cls.__doc__.split("\n", 1)
+    cls.__doc__ = summary + _PARAMETERS + rest
+    return cls
+
+
+@_documented
 class RNN(_Layer):
-    __doc__ = (
-        """Elman RNN: h_t = tanh(W_ih x_t + W_hh h_{t-1} + b)."""
-        + _PARAMETERS
-        + """    nonlinearity : {"tanh", "relu"}
+    """Elman RNN: h_t = tanh(W_ih x_t + W_hh h_{t-1} + b), or max(0, .) with ``nonlinearity="relu"``.
 
     References
     ----------
@@ -285,7 +297,7 @@ class RNN(_Layer):
     >>> y.shape, h.shape
     ((2, 5, 8), (1, 2, 8))
     """
-    )
+
     _cell = "rnn"
 
     def __init__(self, input_size, hidden_size, num_layers=1, bidirectional=False, nonlinearity="tanh", **options):
@@ -294,11 +306,10 @@ class RNN(_Layer):
         super().__init__(input_size, hidden_size, num_layers, bidirectional, **options)
 
 
+@_documented
 class LSTM(_Layer):
-    __doc__ = (
-        """LSTM with a forget gate: c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
-        + _PARAMETERS
-        + """
+    """LSTM with a forget gate: c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
+
     References
     ----------
     Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9 (1997); Gers et al. (2000).
@@ -311,15 +322,14 @@ class LSTM(_Layer):
     >>> y.shape, h.shape
     ((2, 5, 16), (2, 2, 8))
     """
-    )
+
     _cell = "lstm"
 
 
+@_documented
 class GRU(_Layer):
-    __doc__ = (
-        """GRU in the reset-after form: n = tanh(W_in x + b_in + r (W_hn h + b_hn)); h_t = (1 - z) n + z h_{t-1}."""
-        + _PARAMETERS
-        + """
+    """GRU in the reset-after form: n = tanh(W_in x + b_in + r (W_hn h + b_hn)); h_t = (1 - z) n + z h_{t-1}.
+
     References
     ----------
     Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014).
@@ -332,5 +342,5 @@ class GRU(_Layer):
     >>> y.shape, h.shape
     ((2, 5, 8), (2, 2, 8))
     """
-    )
+
     _cell = "gru"

@@ -79,7 +79,9 @@ class Model:
         head.head_backward(
             pooled, arrays["head_weight"], doutputs, gradient["head_weight"], gradient["head_bias"], dpooled
         )
-        self.stack.backward(trace, grads, n_threads, dstate=(self._final_gradient(dpooled, workspace), None), need_dx=False)
+        self.stack.backward(
+            trace, grads, n_threads, dstate=(self._final_gradient(dpooled, workspace), None), need_dx=False
+        )
         return value
 
     def _pack(self, sequences, rows, workspace):
@@ -130,11 +132,11 @@ class Model:
         if self.stack.n_directions == 2 or n_steps <= PREDICT_STEPS:
             packing, x = self._pack(sequences, rows, workspace)
             return self._pooled(self.stack.forward(x, packing, workspace, n_threads))
-        state = None
+        state: tuple = ()
         for t in range(0, n_steps, PREDICT_STEPS):
             packing = Packing(np.clip(lengths - t, 0, PREDICT_STEPS))
             x = workspace.take("x", packing.n_packed, 1, self.n_features)
             batches.gather_steps(sequences.values, starts + t, packing.steps(0), x)
-            trace = self.stack.forward(x, packing, workspace, n_threads, initial=state)
+            trace = self.stack.forward(x, packing, workspace, n_threads, initial=state or None)
             state = self.stack.final_states(trace)
         return state[0][-1]

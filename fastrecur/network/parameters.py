@@ -1,5 +1,7 @@
 """Parameters of a network: one flat vector, seen as named arrays in PyTorch's layout."""
 
+import math
+
 import numpy as np
 
 #: Gates of each cell, and its biases a layer.
@@ -26,15 +28,13 @@ class Parameters:
     """
 
     def __init__(self, shapes, dtype):
-        self.shapes = dict(shapes)
+        self.shapes: dict[str, tuple] = dict(shapes)
         order = sorted(self.shapes, key=is_bias)
-        sizes = {name: int(np.prod(self.shapes[name])) for name in order}
-        self.flat = np.zeros(sum(sizes.values()), dtype=dtype)
-        self.n_weights = sum(size for name, size in sizes.items() if not is_bias(name))
-        ends = dict(zip(order, np.cumsum(list(sizes.values())), strict=True))
-        self.arrays = {
-            name: self.flat[ends[name] - sizes[name] : ends[name]].reshape(shape) for name, shape in self.shapes.items()
-        }
+        sizes = [math.prod(self.shapes[name]) for name in order]
+        self.flat = np.zeros(sum(sizes), dtype=dtype)
+        self.n_weights = sum(size for name, size in zip(order, sizes, strict=True) if not is_bias(name))
+        pieces = dict(zip(order, np.split(self.flat, np.cumsum(sizes)[:-1]), strict=True))
+        self.arrays: dict[str, np.ndarray] = {name: pieces[name].reshape(shape) for name, shape in self.shapes.items()}
 
     def zeros_like(self):
         """Parameters of the same shapes, all zero: gradients, moments."""

@@ -116,7 +116,9 @@ class _Direction:
         """W_hh or, with ``features``, W_ih, transposed in panels."""
         weight = parameters.arrays[self.names[0 if features else 1]]
         segments, n, columns = (
-            (self.segments, self.n_features, self.layout.features) if features else (1, self.n_hidden, self.layout.hidden)
+            (self.segments, self.n_features, self.layout.features)
+            if features
+            else (1, self.n_hidden, self.layout.hidden)
         )
         pair = 2 * panels.lanes(self.dtype)
         out = workspace.take(
@@ -288,20 +290,18 @@ class RecurrentStack:
         return out
 
     def _layer_gradient(self, k, trace, grads, n_threads, dy, dh, dc, need_dx):
-        """All directions of one layer; returns the gradient of its inputs, padded as the layer below pads its states."""
+        """All directions of one layer; returns dx, padded as the layer below pads its states."""
         packing, workspace = trace.packing, trace.workspace
         first = self.layers[k][0]
         if dy is None:
             dy = np.empty((0, self.n_directions, self.padded), self.dtype)
-        dx = None
-        if need_dx:
-            n = panels.padded(first.n_features, self.dtype)
-            dx = workspace.take(("dx", k), packing.n_packed, first.segments, n)
+        n_features = panels.padded(first.n_features, self.dtype)
+        dx = workspace.take(("dx", k), packing.n_packed, first.segments, n_features) if need_dx else None
         for direction in self.layers[k]:
             key = direction.index
             gates = self._gate_gradient(direction, trace, dy, dh[key], dc[key] if dc is not None else None)
             self._weight_gradient(direction, trace, gates, grads, n_threads)
-            if need_dx:
+            if dx is not None:
                 w = direction.transposed(self.parameters, workspace, features=True)
                 shards = threads.even_shards(packing.n_packed, w.size, n_threads, multiple=TALL_2)
                 out = dx.reshape(packing.n_packed, -1)

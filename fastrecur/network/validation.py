@@ -7,7 +7,7 @@ import numpy as np
 
 def check_count(name, value):
     """``value`` must be a whole number of at least 1."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an int of at least 1, found {value!r}.")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, found {value}.")

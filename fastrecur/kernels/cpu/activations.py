@@ -38,6 +38,7 @@ def exp_parts(x):
 
 @inline
 def exp_parts_float32(x):
+    """`exp_parts` in single precision."""
     magic = splat(x, 12583039.0)  # 1.5 * 2^23 + 127
     shifted = fma(x, splat(x, 1.4426950408889634), magic)
     n = shifted - magic
@@ -52,6 +53,7 @@ def exp_parts_float32(x):
 
 @inline
 def exp_parts_float64(x):
+    """`exp_parts` in double precision."""
     magic = splat(x, 6755399441056767.0)  # 1.5 * 2^52 + 1023
     shifted = fma(x, splat(x, 1.4426950408889634), magic)
     n = shifted - magic

@@ -53,7 +53,7 @@ def scatter_steps(packed, first, starts, steps, n_hidden, out):
 
 @kernel
 def gather_padded(values, starts, steps, n_hidden, out):
-    """As `gather_steps`, for (S, D * n_hidden) values and rows of D pieces padded with zeros: ``out`` (N, D, stride)."""
+    """As `gather_steps`: (S, D * n_hidden) values to rows of D pieces padded with zeros, ``out`` (N, D, stride)."""
     for t in range(len(steps)):
         at = steps[t, AT]
         for b in range(steps[t, ROWS]):

@@ -94,7 +94,7 @@ def _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s
 
 @kernel(parallel=True)
 def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards):
-    """Twin of `fastrecur.kernels.reference.rnn_forward`; what differs:
+    """Twin of `fastrecur.kernels.reference.rnn_forward`, in panels.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ def _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s
 
 @kernel(parallel=True)
 def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards):
-    """Twin of `fastrecur.kernels.reference.gru_forward`; what differs:
+    """Twin of `fastrecur.kernels.reference.gru_forward`, in panels.
 
     Parameters
     ----------

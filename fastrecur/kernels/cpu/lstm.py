@@ -26,7 +26,6 @@ from fastrecur.kernels.cpu.simd import (
     load,
     offset,
     panel_dot,
-    pointer,
     splat,
     store,
     tile_dot,
@@ -99,7 +98,7 @@ def _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards
 
 @kernel(parallel=True)
 def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, shards):
-    """Twin of `fastrecur.kernels.reference.lstm_forward`; what differs:
+    """Twin of `fastrecur.kernels.reference.lstm_forward`, in panels.
 
     Parameters
     ----------

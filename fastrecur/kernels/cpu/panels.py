@@ -28,7 +28,6 @@ from fastrecur.kernels.compile import inline, kernel
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 
-
 CACHE_LINE = 64
 
 

@@ -83,7 +83,9 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride)
         acc = tile_load(shape, target, out_stride) if keep else tile_zero(shape, target)
         for p in range(gates.panels):
             piece = offset(gates.data, r * gates.row_stride + p * gates.panel_stride)
-            acc = tile_dot(acc, piece, gates.row_stride, 1, offset(w, p * gates.width * w_stride), w_stride, gates.width)
+            acc = tile_dot(
+                acc, piece, gates.row_stride, 1, offset(w, p * gates.width * w_stride), w_stride, gates.width
+            )
         tile_store(acc, target, out_stride)
         r += len(shape)
     return r

@@ -18,8 +18,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
-from numba.core.extending import intrinsic, overload, register_model
 from numba.core.errors import TypingError
+from numba.core.extending import intrinsic, overload, register_model
 from numba.extending import lower_builtin, type_callable
 
 from fastrecur.kernels.cpu.target import HAS_FMA, VECTOR_BYTES
@@ -393,7 +393,8 @@ def _dot_loop(acc, a, b, b_row):
             many = _splat(builder, vector, scalar)
             loads = loads_b[r if b_row else 0]
             new.append([_fma(builder, vector, many, loads[n], row[n]) for n in range(n_vectors)])
-        # An empty, convergent instruction: LLVM would unroll the loop, hoist loads and spill accumulators (half the speed).
+        # An empty, convergent instruction. Without it LLVM unrolls the loop, hoists the loads and spills the
+        # accumulators: half the speed.
         nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
         builder.call(nothing, [], attrs=("convergent", "nounwind"))
         k_next = builder.add(k, _INT64(1))
