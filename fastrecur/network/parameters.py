@@ -28,7 +28,7 @@ class Parameters:
     """
 
     def __init__(self, shapes, dtype):
-        self.shapes: dict[str, tuple] = dict(shapes)
+        self.shapes: dict[str, tuple[int, ...]] = dict(shapes)
         order = sorted(self.shapes, key=is_bias)
         sizes = [math.prod(self.shapes[name]) for name in order]
         self.flat = np.zeros(sum(sizes), dtype=dtype)
@@ -54,7 +54,7 @@ def suffix(layer, direction):
 def recurrent_shapes(cell, input_size, hidden_size, num_layers, n_directions):
     """Names and shapes of the parameters of stacked recurrent layers, in PyTorch's order."""
     rows = GATES[cell] * hidden_size
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(num_layers):
         n_inputs = input_size if layer == 0 else n_directions * hidden_size
         for direction in range(n_directions):
