@@ -126,7 +126,7 @@ class RecurrentEstimator(BaseEstimator):
             If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept.
         """
         continued = self.warm_start and hasattr(self, "weights_")
-        sequences = check_sequences(X, estimator=self, reset=not continued)
+        sequences = self._check_sequences(X, reset=not continued)
         targets = self._check_targets(y, len(sequences), continued)
         weights = self._check_weights(sample_weight, sequences)
         random_state = check_random_state(self.random_state)
@@ -158,6 +158,16 @@ class RecurrentEstimator(BaseEstimator):
         return self
 
     # --- checks ------------------------------------------------------------------------------------------------------
+
+    def _check_sequences(self, X, reset):
+        sequences = check_sequences(X, estimator=self, reset=reset)
+        values, largest = sequences.values, np.finfo(self.dtype).max
+        if values.dtype != self.dtype and max(values.max(), -values.min()) > largest:
+            raise ValueError(
+                f"X has values beyond {largest:.3g}, the largest that dtype={self.dtype!r} can hold. "
+                "Scale X, or set dtype='float64'."
+            )
+        return sequences
 
     def _check_weights(self, sample_weight, sequences):
         """Weights with mean 1, float64."""
@@ -229,7 +239,7 @@ class RecurrentEstimator(BaseEstimator):
     def _raw_outputs(self, X):
         """Outputs of the head (n, K), and the sequences."""
         check_is_fitted(self)
-        sequences = check_sequences(X, estimator=self, reset=False)
+        sequences = self._check_sequences(X, reset=False)
         return self._fitted_model().outputs(sequences, resolve_threads(self.n_threads)), sequences
 
     def __sklearn_tags__(self):

@@ -189,10 +189,11 @@ class _Layer:
         if self.bidirectional:
             raise ValueError("step() needs a layer of one direction: bidirectional=True reads a sequence from its end.")
         x_t = np.asarray(x_t)
-        if x_t.ndim != 2:
-            raise ValueError(f"x_t must have shape (B, F), found {x_t.shape}.")
-        y, state = self.forward(x_t[:, np.newaxis], state)
-        return y[:, 0], state
+        if x_t.ndim != 2 or x_t.shape[1] != self.input_size or 0 in x_t.shape:
+            raise ValueError(f"x_t must have shape (B, {self.input_size}) with B of at least 1, found {x_t.shape}.")
+        x_t = np.ascontiguousarray(x_t, dtype=self.dtype)
+        state = self._stack.step(x_t[:, np.newaxis], self._check_state("state", state, len(x_t)))
+        return state[0][-1].copy(), self._state(state)
 
     def _check_input(self, x, lengths):
         x = np.asarray(x)

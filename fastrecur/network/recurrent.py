@@ -91,6 +91,7 @@ class _Direction:
         self.dtype = dtype
         p, width = self.layout.n_panels, panels.lanes(dtype)
         self.columns, self.gate_columns = self.layout.vectors * width, self.layout.gate_vectors * width
+        self.scratch = max(_TALL[self.layout.vectors], 2) * self.gate_columns  # one tile, or a pair of panels
         self.w = panels.aligned_empty((p, self.n_inputs, self.columns), dtype)
         self.bias = panels.aligned_empty((p, self.gate_columns), dtype)
 
@@ -211,8 +212,7 @@ class RecurrentStack:
         if record and self.cell != "rnn":
             gates = workspace.take(("gates", key), direction.layout.n_panels, n_packed, direction.gate_columns)
         else:
-            tall = max(_TALL[direction.layout.vectors], 2)
-            gates = workspace.take("scratch", len(shards) - 1, 1, tall * direction.gate_columns)
+            gates = workspace.take("scratch", len(shards) - 1, 1, direction.scratch)
         common = (direction.w, direction.bias, x, direction.n_features, steps, h, d)
         if self.cell == "rnn":
             elman.rnn_forward(*common, gates, self.relu, shards)
@@ -226,6 +226,41 @@ class RecurrentStack:
             trace.cells.append(c)
             lstm.lstm_forward(*common, c, gates, record, shards)
         trace.gates.append(gates)
+
+    def step(self, x, state):
+        """One time step of all layers, which read in one direction.
+
+        Parameters
+        ----------
+        x : array of shape (B, 1, F)
+        state : tuple of arrays of shape (L, B, H), or None
+            h, or (h, c). None: zeros.
+
+        Returns
+        -------
+        state : tuple of arrays of shape (L, B, H)
+            The last layer's h is the output.
+        """
+        n_rows = len(x)
+        parts = 2 if self.has_cell_state else 1
+        new = tuple(np.empty((self.num_layers, n_rows, self.hidden_size), self.dtype) for _ in range(parts))
+        for k, (layer,) in enumerate(self.layers):
+            h = np.zeros((2 * n_rows, 1, self.padded), self.dtype)
+            c = np.zeros((n_rows, self.padded), self.dtype)
+            for buffer, given in zip((h[:n_rows, 0], c), state or (), strict=False):
+                buffer[:, : self.hidden_size] = given[k]
+            scratch = np.empty((1, 1, layer.scratch), self.dtype)
+            common = (layer.w, layer.bias, x, layer.n_features, h)
+            if self.cell == "rnn":
+                elman.rnn_step(*common, scratch, self.relu)
+            elif self.cell == "gru":
+                gru.gru_step(*common, scratch)
+            else:
+                lstm.lstm_step(*common, c, scratch)
+            x = h[:n_rows]
+            for out, buffer in zip(new, (h[:n_rows, 0], c), strict=False):
+                out[k] = buffer[:, : self.hidden_size]
+        return new
 
     def last_states(self, trace):
         """Final h of the last layer, (D, B, H), in the caller's order of rows."""

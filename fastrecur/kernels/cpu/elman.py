@@ -20,6 +20,7 @@ from fastrecur.kernels.cpu.recurrence import (
     implement,
     panel_pair,
     panel_rows,
+    step_rows,
 )
 from fastrecur.kernels.cpu.simd import (
     load,
@@ -114,6 +115,23 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards
     else:
         for s in prange(len(shards) - 1):
             _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s)
+
+
+@kernel
+def rnn_step(w, bias, x, features, h, scratch, relu):
+    """Twin of `fastrecur.kernels.reference.rnn_step`: one step of `rnn_forward` by one thread, the same bits.
+
+    Parameters
+    ----------
+    w, bias, features, relu
+        As in `rnn_forward`.
+    x : array of shape (B, S, stride)
+    h : array of shape (2 B, 1, padded H)
+        Rows 0..B are replaced, rows B..2 B are scratch.
+    scratch : array of shape (1, 1, TALL * gates of a panel)
+    """
+    net = forward_buffers(w, bias, x, features, h, 0, scratch[0], scratch, w.shape[2], False, 0)
+    step_rows(RNNCell(relu), net, x.shape[0])
 
 
 def _cell_gradient(cell, net, z, now):

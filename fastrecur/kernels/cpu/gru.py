@@ -20,6 +20,7 @@ from fastrecur.kernels.cpu.recurrence import (
     implement,
     panel_pair,
     panel_rows,
+    step_rows,
 )
 from fastrecur.kernels.cpu.simd import (
     fma,
@@ -124,6 +125,23 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards
     else:
         for s in prange(len(shards) - 1):
             _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s)
+
+
+@kernel
+def gru_step(w, bias, x, features, h, scratch):
+    """Twin of `fastrecur.kernels.reference.gru_step`: one step of `gru_forward` by one thread, the same bits.
+
+    Parameters
+    ----------
+    w, bias, features
+        As in `gru_forward`.
+    x : array of shape (B, S, stride)
+    h : array of shape (2 B, 1, padded H)
+        Rows 0..B are replaced, rows B..2 B are scratch.
+    scratch : array of shape (1, 1, TALL * gates of a panel)
+    """
+    net = forward_buffers(w, bias, x, features, h, 0, scratch[0], scratch, w.shape[2] // 3, False, 0)
+    step_rows(GRUCell(), net, x.shape[0])
 
 
 def _cell_gradient(cell, net, z, now):

@@ -20,6 +20,7 @@ from fastrecur.kernels.cpu.recurrence import (
     implement,
     panel_pair,
     panel_rows,
+    step_rows,
 )
 from fastrecur.kernels.cpu.simd import (
     fma,
@@ -120,6 +121,25 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, sh
     else:
         for s in prange(len(shards) - 1):
             _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s)
+
+
+@kernel
+def lstm_step(w, bias, x, features, h, c, scratch):
+    """Twin of `fastrecur.kernels.reference.lstm_step`: one step of `lstm_forward` by one thread, the same bits.
+
+    Parameters
+    ----------
+    w, bias, features
+        As in `lstm_forward`.
+    x : array of shape (B, S, stride)
+    h : array of shape (2 B, 1, padded H)
+        Rows 0..B are replaced, rows B..2 B are scratch.
+    c : array of shape (B, padded H)
+        Replaced.
+    scratch : array of shape (1, 1, TALL * gates of a panel)
+    """
+    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, w.shape[2] // 4, False, 0)
+    step_rows(LSTMCell(), net, x.shape[0])
 
 
 def _cell_gradient(cell, net, z, now):

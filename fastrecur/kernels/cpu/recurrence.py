@@ -181,6 +181,14 @@ def forward_rows(cell, net, steps, n_rows, begin, end):
                 _forward_step(cell, net, last - first, at + first, before, after, c_before, c_after)
 
 
+@inline
+def step_rows(cell, net, n_rows):
+    """All rows through one step: the states in rows 0..B of ``h`` are replaced, rows B..2 B are scratch."""
+    _forward_step(cell, net, n_rows, 0, 0, n_rows, 0, 0)
+    for k in range(n_rows * net.h_stride):
+        net.h[k] = net.h[n_rows * net.h_stride + k]
+
+
 # --- backward --------------------------------------------------------------------------------------------------------
 
 
