@@ -321,7 +321,8 @@ def _from_elements(elements: list) -> Sequences:
                 f"sequence 0 has {widths[0]}. Give each time step the same features; only T may differ."
             )
     dtype = np.result_type(*map(_float_type, {array.dtype for array in arrays}))
-    stacked = np.ascontiguousarray(arrays[0], dtype) if len(arrays) == 1 else np.concatenate(arrays, dtype=dtype)
+    # Of Fortran-ordered arrays, NumPy makes a Fortran-ordered whole.
+    stacked = np.ascontiguousarray(arrays[0] if len(arrays) == 1 else np.concatenate(arrays, dtype=dtype), dtype)
     return Sequences(
         values=stacked.reshape(len(stacked), -1),
         starts=np.cumsum(lengths) - lengths,

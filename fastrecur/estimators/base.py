@@ -125,37 +125,58 @@ class RecurrentEstimator(BaseEstimator):
         RuntimeWarning
             If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept.
         """
+        before = dict(self.__dict__)
+        try:
+            training = self._prepare(X, y, sample_weight)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        train(training)
+        return self
+
+    def _prepare(self, X, y, sample_weight):
+        """Everything up to the first epoch: all checks, the network, the split."""
         continued = self.warm_start and hasattr(self, "weights_")
         sequences = self._check_sequences(X, reset=not continued)
-        targets = self._check_targets(y, len(sequences), continued)
         weights = self._check_weights(sample_weight, sequences)
-        random_state = check_random_state(self.random_state)
-        train_rows, validation_rows = self._split(targets, random_state)
-        batch_size = min(32 if self.batch_size == "auto" else self.batch_size, len(train_rows))
+        targets = self._check_targets(y, weights, continued)
+        batch_size = min(32 if self.batch_size == "auto" else self.batch_size, len(targets))
         self._check_memory(sequences, batch_size)
-        model = self._make_model(sequences.n_features, self._n_outputs(targets))
+        random_state = check_random_state(self.random_state)
+        rows, kept_out = self._split(targets, random_state)
+        self._check_influence(weights, rows, kept_out)
         if continued:
-            self._check_continued(model)
+            self._check_continued(sequences.n_features, self._n_outputs(targets))
+        self._architecture = {
+            "n_features": sequences.n_features,
+            "hidden_size": self.hidden_size,
+            "n_outputs": self._n_outputs(targets),
+            "num_layers": self.num_layers,
+            "n_directions": 2 if self.bidirectional else 1,
+            "relu": getattr(self, "nonlinearity", "tanh") == "relu",
+            "dtype": self.dtype,
+        }
+        model = Model(self._cell, **self._architecture)
+        if continued:
             model.load(self.weights_)
         else:
             model.initialise(random_state)
         validation = None
-        if validation_rows is not None:
-            validation = Validation(sequences.take(validation_rows), targets[validation_rows], weights[validation_rows])
-        training = Training(
+        if len(kept_out):
+            validation = Validation(sequences.take(kept_out), targets[kept_out], weights[kept_out])
+        return Training(
             estimator=self,
             model=model,
             sequences=sequences,
             targets=targets,
             weights=weights,
-            rows=train_rows,
-            batch_size=batch_size,
+            rows=rows,
+            batch_size=min(batch_size, len(rows)),
             validation=validation,
             random_state=random_state,
             n_threads=resolve_threads(self.n_threads),
         )
-        train(training)
-        return self
 
     # --- checks ------------------------------------------------------------------------------------------------------
 
@@ -173,16 +194,39 @@ class RecurrentEstimator(BaseEstimator):
         """Weights with mean 1, float64."""
         if sample_weight is None:
             return np.ones(len(sequences))
-        weights = _check_sample_weight(sample_weight, sequences.lengths, dtype=np.float64, ensure_non_negative=True)
+        weights = _check_sample_weight(
+            sample_weight,
+            sequences.lengths,
+            dtype=np.float64,
+            ensure_non_negative=True,
+            allow_all_zero_weights=True,
+        )
         if weights.sum() == 0:
             raise ValueError("sample_weight is all zero. Give at least one sequence a positive weight.")
         return weights * (len(weights) / weights.sum())
 
+    def _check_number(self, y, n_sequences):
+        """There must be one target a sequence."""
+        if len(y) != n_sequences:
+            raise ValueError(
+                f"y has {len(y)} target(s), but X has {n_sequences} sequence(s): inconsistent numbers of samples. "
+                "Pass one target a sequence."
+            )
+
+    def _check_influence(self, weights, rows, kept_out):
+        """Sequences with weight on both sides of the split."""
+        for side, purpose in ((rows, "train on"), (kept_out, "validate on")):
+            if len(side) and not weights[side].any():
+                raise ValueError(
+                    f"sample_weight is zero for all {len(side)} sequence(s) to {purpose}. Give more sequences a "
+                    "positive weight, change random_state or set early_stopping=False."
+                )
+
     def _split(self, targets, random_state):
-        """Rows to train on and rows to validate on (None without early stopping)."""
+        """Rows to train on and rows to validate on (none without early stopping)."""
         n = len(targets)
         if not self.early_stopping:
-            return np.arange(n), None
+            return np.arange(n), np.arange(0)
         n_validation = int(np.ceil(self.validation_fraction * n))
         if n_validation >= n:
             raise ValueError(
@@ -194,8 +238,8 @@ class RecurrentEstimator(BaseEstimator):
     def _check_memory(self, sequences, batch_size):
         """Refuse a batch whose buffers exceed the machine's memory."""
         directions = 2 if self.bidirectional else 1
-        longest = np.sort(sequences.lengths)[-batch_size:].sum()
-        numbers = longest * self.hidden_size * directions * self.num_layers * 8 + longest * sequences.n_features
+        longest = int(np.sort(sequences.lengths)[-batch_size:].sum())
+        numbers = longest * int(self.hidden_size) * directions * self.num_layers * 8 + longest * sequences.n_features
         width = max(sequences.n_features, directions * self.hidden_size)
         numbers += 12 * 4 * self.hidden_size * (width + self.hidden_size) * directions * self.num_layers
         needed = int(numbers) * np.dtype(self.dtype).itemsize
@@ -207,32 +251,34 @@ class RecurrentEstimator(BaseEstimator):
                 f"has {available / _GIBIBYTE:.1f} GiB. Lower batch_size or hidden_size, or cut the sequences."
             )
 
-    def _check_continued(self, model):
+    def _check_continued(self, n_features, n_outputs):
         """With warm_start the network must still be the one that was fitted."""
-        found = {name: array.shape for name, array in self.weights_.items()}
-        if found != dict(model.parameters.shapes):
+        wanted = {
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "bidirectional": self.bidirectional,
+            "number of features": n_features,
+            "number of outputs": n_outputs,
+        }
+        had = self._architecture
+        fitted = dict(
+            zip(
+                wanted,
+                (had["hidden_size"], had["num_layers"], had["n_directions"] == 2, had["n_features"], had["n_outputs"]),
+                strict=True,
+            )
+        )
+        changed = [f"{name} {fitted[name]} to {wanted[name]}" for name in wanted if wanted[name] != fitted[name]]
+        if changed:
             raise ValueError(
-                "warm_start=True continues with the fitted weights, but hidden_size, num_layers, bidirectional or the "
-                "number of outputs was changed since. Set them back, or set warm_start=False to begin anew."
+                f"warm_start=True continues with the fitted weights, but {', '.join(changed)} was changed since. "
+                "Change it back, or set warm_start=False to begin anew."
             )
 
-    # --- the network -------------------------------------------------------------------------------------------------
-
-    def _make_model(self, n_features, n_outputs):
-        return Model(
-            self._cell,
-            n_features,
-            self.hidden_size,
-            n_outputs,
-            self.num_layers,
-            2 if self.bidirectional else 1,
-            getattr(self, "nonlinearity", "tanh") == "relu",
-            self.dtype,
-        )
+    # --- prediction --------------------------------------------------------------------------------------------------
 
     def _fitted_model(self):
-        shape = self.weights_["weight_ih_l0"].shape
-        model = self._make_model(shape[1], len(self.weights_["head_bias"]))
+        model = Model(self._cell, **self._architecture)
         model.load(self.weights_)
         return model
 

@@ -7,7 +7,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite, check_consistent_length
+from sklearn.utils.validation import assert_all_finite
 
 from fastrecur.estimators.base import RecurrentEstimator
 from fastrecur.kernels.cpu.head import softmax
@@ -18,15 +18,15 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
 
     _loss = "cross_entropy"
 
-    def _check_targets(self, y, n_sequences, continued):
+    def _check_targets(self, y, weights, continued):
         """Labels as numbers 0..K-1, int64; sets `classes_`."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         y = column_or_1d(y, warn=True)
+        self._check_number(y, len(weights))
         if y.dtype.kind in "fO":
             assert_all_finite(y, input_name="y")
         check_classification_targets(y)
-        check_consistent_length(range(n_sequences), y)
         encoder = LabelEncoder()
         if continued:
             unknown = np.setdiff1d(y, self.classes_)
@@ -40,7 +40,7 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
         labels = encoder.fit_transform(y).astype(np.int64)
         if len(encoder.classes_) < 2:
             raise ValueError(
-                f"y has one class only, {encoder.classes_[0]!r}, in {n_sequences} sequence(s). A classifier needs at "
+                f"y has one class only, {encoder.classes_[0]!r}, in {len(y)} sequence(s). A classifier needs at "
                 "least 2 classes."
             )
         self.classes_ = encoder.classes_

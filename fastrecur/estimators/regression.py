@@ -5,7 +5,6 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_consistent_length
 
 from fastrecur.estimators.base import RecurrentEstimator
 
@@ -15,14 +14,14 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
 
     _loss = "squared_error"
 
-    def _check_targets(self, y, n_sequences, continued):
-        """Standardised targets (n, K), float64; sets their mean and scale."""
+    def _check_targets(self, y, weights, continued):
+        """Standardised targets (n, K), float64; sets their (weighted) mean and scale."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        y = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="y")
+        y = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y")
         if y.ndim > 2:
             raise ValueError(f"y must have shape (n,) or (n, K), found {y.shape}.")
-        check_consistent_length(range(n_sequences), y)
+        self._check_number(y, len(weights))
         targets = y.reshape(len(y), -1)
         if continued:
             if targets.shape[1] != self.n_outputs_:
@@ -32,7 +31,8 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
                 )
         else:
             self._y_ndim = y.ndim
-            self._y_mean, deviation = targets.mean(axis=0), targets.std(axis=0)
+            self._y_mean = np.average(targets, axis=0, weights=weights)
+            deviation = np.sqrt(np.average((targets - self._y_mean) ** 2, axis=0, weights=weights))
             self._y_scale = np.where(deviation > 10 * np.finfo(float).eps * np.abs(self._y_mean), deviation, 1.0)
         return (targets - self._y_mean) / self._y_scale
 

@@ -1,0 +1,80 @@
+"""Data of the tests of the estimators, and what they do with any of the forms that X may have.
+
+Letters: n sequences, T time steps, F features.
+"""
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
+
+CLASSIFIERS = (RNNClassifier, LSTMClassifier, GRUClassifier)
+REGRESSORS = (RNNRegressor, LSTMRegressor, GRURegressor)
+CLASSES = CLASSIFIERS + REGRESSORS
+
+#: Layers and directions: the plain network, and one whose last layer reads both directions of the one below.
+DEPTHS = {"plain": {}, "deep": {"num_layers": 2, "bidirectional": True}}
+
+
+def make_array(n=40, n_steps=8, n_features=3, seed=0):
+    """X of shape (n, T, F), normal."""
+    return np.random.default_rng(seed).normal(size=(n, n_steps, n_features))
+
+
+def make_ragged(n=40, longest=9, n_features=3, seed=0):
+    """List of n arrays (T_i, F), normal; lengths 1 and ``longest`` occur."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, longest + 1, size=n)
+    lengths[:2] = [longest, 1][:n]
+    return [rng.normal(size=(length, n_features)) for length in lengths]
+
+
+def make_targets(cls, X, seed=0):
+    """Three labels in string form for a classifier, numbers for a regressor."""
+    totals = np.array([np.sum(x) for x in X]) + 0.1 * np.random.default_rng(seed).normal(size=len(X))
+    if not is_classifier(cls()):
+        return totals
+    ranks = totals.argsort().argsort()
+    return np.array(["high", "low", "middle"])[3 * ranks // len(X)]
+
+
+def make_order(n=300, n_steps=10, seed=0):
+    """Noise and, at two random steps, an A (1 in feature 0) and a B (1 in feature 1); y says whether A came first."""
+    rng = np.random.default_rng(seed)
+    X, y = 0.1 * rng.normal(size=(n, n_steps, 2)), rng.integers(2, size=n)
+    for x, a_first in zip(X, y, strict=True):
+        early, late = np.sort(rng.choice(n_steps, size=2, replace=False))
+        x[early if a_first else late, 0] += 1.0
+        x[late if a_first else early, 1] += 1.0
+    return X, y
+
+
+def object_array(X):
+    """Sequences as an object array of shape (n,)."""
+    out = np.empty(len(X), dtype=object)
+    for i, x in enumerate(X):
+        out[i] = x
+    return out
+
+
+def rows(X, indices):
+    """Sequences of an array or a list, by their numbers."""
+    return [X[i] for i in indices] if isinstance(X, list) else X[indices]
+
+
+def outputs(estimator, X):
+    """Everything that an estimator says of each sequence: probabilities, or predicted numbers."""
+    return estimator.predict_proba(X) if is_classifier(estimator) else estimator.predict(X)
+
+
+def assert_same_bits(a, b):
+    """Equal values, shapes and dtypes."""
+    np.testing.assert_array_equal(a, b, strict=True)
+
+
+def assert_same_weights(a, b):
+    """Equal weights of two fitted estimators, bit for bit, and not NaN."""
+    assert a.weights_.keys() == b.weights_.keys()
+    for name in a.weights_:
+        assert np.isfinite(a.weights_[name]).all(), name
+        np.testing.assert_array_equal(a.weights_[name], b.weights_[name], strict=True, err_msg=name)
