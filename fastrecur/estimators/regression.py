@@ -19,8 +19,8 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         y = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y")
-        if y.ndim > 2:
-            raise ValueError(f"y must have shape (n,) or (n, K), found {y.shape}.")
+        if y.ndim not in (1, 2):
+            raise ValueError(f"y must have shape (n,) or (n, K), found {y.shape if y.ndim else 'a scalar'}.")
         self._check_number(y, len(weights))
         targets = y.reshape(len(y), -1)
         if continued:

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastrecur.estimators.progress import Progress
 from fastrecur.network.model import Model
-from fastrecur.network.optimisers import clip_factor, make_optimiser
+from fastrecur.network.optimisers import make_optimiser
 from fastrecur.network.recurrent import Workspace
 from fastrecur.sequences import Sequences
 
@@ -46,6 +46,7 @@ class Training:
 
     def __post_init__(self):
         model, estimator = self.model, self.estimator
+        self.max_norm = np.inf if estimator.max_grad_norm is None else float(estimator.max_grad_norm)
         self.workspace = Workspace(model.dtype)
         self.grads = model.parameters.zeros_like()
         self.optimiser = make_optimiser(
@@ -87,18 +88,17 @@ def _epoch(training):
     """One pass over the sequences; its results count only when it is whole."""
     estimator = training.estimator
     rows = training.random_state.permutation(training.rows) if estimator.shuffle else training.rows
-    loss, norms, n_clipped = 0.0, [], 0
+    loss, norms = 0.0, []
     for start in range(0, len(rows), training.batch_size):
         batch = rows[start : start + training.batch_size]
-        value, norm, scale = _step(training, batch)
+        value, norm = _step(training, batch)
         loss += value * len(batch)
         norms.append(norm)
-        n_clipped += scale < 1.0
     loss /= len(rows)
     score = _score(training)
     training.losses.append(loss)
     training.norms.append(float(np.mean(norms)))
-    training.clipped.append(n_clipped / len(norms))
+    training.clipped.append(float(np.mean(np.array(norms) > training.max_norm)))
     training.kept = training.model.parameters.flat.copy()
     _watch(training, loss, score)
 
@@ -106,14 +106,13 @@ def _epoch(training):
 def _step(training, batch):
     """One minibatch: gradient, clipping, optimiser step."""
     estimator, model = training.estimator, training.model
-    value = model.gradient(
+    loss = model.gradient(
         training.sequences, batch, estimator._loss, training.targets, training.weights, training.grads,
         training.workspace, training.n_threads,
     )  # fmt: skip
-    norm, scale = clip_factor(training.grads, estimator.max_grad_norm)
-    training.optimiser.step(training.grads, scale, estimator.alpha / len(batch))
+    norm = training.optimiser.step(training.grads, training.max_norm, estimator.alpha / len(batch))
     model.stack.refresh()
-    return value, norm, scale
+    return loss, norm
 
 
 def _score(training):

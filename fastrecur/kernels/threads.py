@@ -71,9 +71,7 @@ class team:
 @functools.lru_cache(maxsize=256)
 def _whole(n_items):
     """Bounds of one share."""
-    bounds = np.array([0, n_items])
-    bounds.flags.writeable = False
-    return bounds
+    return np.array([0, n_items])
 
 
 def row_shards(lengths, multiply_adds, n_threads):

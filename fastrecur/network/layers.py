@@ -89,6 +89,7 @@ class _Layer:
         Parameters
         ----------
         x : array of shape (B, T, F)
+            With ``training`` it must not be changed before `backward`: a view of time-major memory is not copied.
         state : tuple or array, optional
             Initial h, or (h, c) for the LSTM, each of shape (L * D, B, H). Zeros by default.
         lengths : array of int, shape (B,), optional
@@ -158,7 +159,7 @@ class _Layer:
             dy = padded
         self._trace = None
         n_threads = threads.resolve_threads(self.n_threads)
-        packed_dx, dinitial = self._stack.backward(trace, self._grads, n_threads, dy, dstate, need_dx)
+        packed_dx, dinitial = self._stack.backward(trace, self._grads, n_threads, dy, dstate, need_dx=need_dx)
         back = np.argsort(packing.order)
         dinitial = tuple(gradient[:, back, : self.hidden_size] for gradient in dinitial)
         if not need_dx:
@@ -191,6 +192,7 @@ class _Layer:
         x_t = np.asarray(x_t)
         if x_t.ndim != 2 or x_t.shape[1] != self.input_size or 0 in x_t.shape:
             raise ValueError(f"x_t must have shape (B, {self.input_size}) with B of at least 1, found {x_t.shape}.")
+        validation.check_real("x_t", x_t)
         x_t = np.ascontiguousarray(x_t, dtype=self.dtype)
         state = self._stack.step(x_t[:, np.newaxis], self._check_state("state", state, len(x_t)))
         return state[0][-1].copy(), self._state(state)
@@ -199,6 +201,7 @@ class _Layer:
         x = np.asarray(x)
         if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:
             raise ValueError(f"x must have shape (B, T, {self.input_size}) without empty axes, found {x.shape}.")
+        validation.check_real("x", x)
         if x.dtype not in (np.float32, np.float64):
             x = x.astype(self.dtype)
         if lengths is None:
@@ -227,13 +230,9 @@ class _Layer:
 
     def _pack(self, x, packing, starts):
         n_steps, n_features = x.shape[1:]
-        time_major = x.transpose(1, 0, 2)
-        if (
-            packing.equal
-            and len(packing.steps(0)) == n_steps
-            and time_major.flags.c_contiguous
-            and x.dtype == self.dtype
-        ):
+        time_major, whole = x.transpose(1, 0, 2), packing.equal and packing.lengths[0] == n_steps
+        flags = time_major.flags  # read-only arrays are of another type to Numba: they would compile all kernels anew
+        if whole and flags.c_contiguous and flags.writeable and x.dtype == self.dtype:
             return time_major.reshape(-1, 1, n_features)
         packed = np.empty((packing.n_packed, 1, n_features), self.dtype)
         values = np.ascontiguousarray(x).reshape(-1, n_features)
@@ -245,7 +244,7 @@ class _Layer:
         n_rows, n_steps, _ = shape
         packing, h = trace.packing, trace.states[-1]
         width = self.n_directions * self.hidden_size
-        whole = packing.equal and len(packing.steps(0)) == n_steps
+        whole = packing.equal and packing.lengths[0] == n_steps
         if whole and (self.n_directions == 1 or self.hidden_size == self._stack.padded):
             y = h[n_rows:].reshape(n_steps, n_rows, -1)[:, :, :width]
             return y.transpose(1, 0, 2)

@@ -71,43 +71,32 @@ class Model:
         packing, x = self._pack(sequences, rows, workspace)
         trace = self.stack.forward(x, packing, workspace, n_threads, record=True)
         pooled = self._pooled(trace)
-        outputs = self._head(pooled, workspace)
-        arrays, gradient = self.parameters.arrays, grads.arrays
-        doutputs = workspace.take("doutputs", *outputs.shape)
-        value = LOSSES[loss](outputs, rows, targets, weights, doutputs)
-        dpooled = workspace.take("dpooled", *pooled.shape)
-        head.head_backward(
-            pooled, arrays["head_weight"], doutputs, gradient["head_weight"], gradient["head_bias"], dpooled
-        )
-        self.stack.backward(
-            trace, grads, n_threads, dstate=(self._final_gradient(dpooled, workspace), None), need_dx=False
-        )
+        outputs = workspace.take("outputs", len(rows), self.n_outputs)
+        doutputs = workspace.take("doutputs", len(rows), self.n_outputs)
+        dpooled = workspace.take("dpooled", len(rows), self._width)
+        value = LOSSES[loss](
+            pooled, *self._head_arrays(), rows, targets, weights, outputs, doutputs,
+            grads.arrays["head_weight"], grads.arrays["head_bias"], dpooled,
+        )  # fmt: skip
+        dlast = dpooled.reshape(len(rows), self.stack.n_directions, -1).transpose(1, 0, 2)
+        self.stack.backward(trace, grads, n_threads, dlast=dlast, need_dx=False)
         return value
 
     def _pack(self, sequences, rows, workspace):
-        lengths = sequences.lengths[rows]
-        packing = workspace.packing(lengths)
+        packing = workspace.packing(sequences.lengths[rows])
         x = workspace.take("x", packing.n_packed, 1, self.n_features)
-        batches.gather_steps(sequences.values, sequences.starts[rows][packing.order], packing.steps(0), x)
+        starts = sequences.starts[rows if packing.equal else rows[packing.order]]
+        batches.gather_steps(sequences.values, starts, packing.steps(0), x)
         return packing, x
 
     def _pooled(self, trace):
         """Last state of each sequence in each direction: (B, D * H), in the caller's order."""
         return self.stack.last_states(trace).transpose(1, 0, 2).reshape(-1, self._width)
 
-    def _head(self, pooled, workspace):
-        outputs = workspace.take("outputs", len(pooled), self.n_outputs)
-        weight_t = np.ascontiguousarray(self.parameters.arrays["head_weight"].T)
-        head.head_forward(pooled, weight_t, self.parameters.arrays["head_bias"], outputs)
-        return outputs
-
-    def _final_gradient(self, dpooled, workspace):
-        """Gradient of the final states of all layers, (L * D, B, H): that of the last layer, 0 below it."""
-        stack = self.stack
-        dstate = workspace.take("dstate", stack.num_layers * stack.n_directions, len(dpooled), stack.hidden_size)
-        dstate[: -stack.n_directions] = 0.0
-        dstate[-stack.n_directions :] = dpooled.reshape(-1, stack.n_directions, stack.hidden_size).transpose(1, 0, 2)
-        return dstate
+    def _head_arrays(self):
+        """Weights (K, D * H), their transpose as an array of its own, and biases (K,)."""
+        weight = self.parameters.arrays["head_weight"]
+        return weight, np.ascontiguousarray(weight.T), self.parameters.arrays["head_bias"]
 
     # --- prediction --------------------------------------------------------------------------------------------------
 
@@ -119,11 +108,14 @@ class Model:
         """
         out = np.empty((len(sequences), self.n_outputs), self.dtype)
         workspace = Workspace(self.dtype)
+        _, weight_t, bias = self._head_arrays()
         by_length = np.argsort(-sequences.lengths, kind="stable")
         for start in range(0, len(by_length), PREDICT_ROWS):
             rows = by_length[start : start + PREDICT_ROWS]
             pooled = self._pooled_without_record(sequences, rows, workspace, n_threads)
-            out[rows] = self._head(pooled, workspace)
+            outputs = workspace.take("outputs", len(rows), self.n_outputs)
+            head.head_forward(pooled, weight_t, bias, outputs)
+            out[rows] = outputs
         return out
 
     def _pooled_without_record(self, sequences, rows, workspace, n_threads):

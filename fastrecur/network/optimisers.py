@@ -1,5 +1,7 @@
 """Solvers: what turns gradients into steps. Each keeps its moments as flat vectors beside the parameters."""
 
+import math
+
 import numpy as np
 
 from fastrecur.kernels.cpu import updates
@@ -14,12 +16,18 @@ class Adam:
         self._first, self._second = np.zeros_like(parameters.flat), np.zeros_like(parameters.flat)
         self.n_steps = 0
 
-    def step(self, grads, scale=1.0, decay=0.0):
-        """Take a step along ``scale`` times the gradient plus ``decay`` times the weights (not the biases)."""
+    def step(self, grads, max_norm=math.inf, decay=0.0):
+        """Take a step along the gradient, clipped to ``max_norm``, plus ``decay`` times the weights (not the biases).
+
+        Returns
+        -------
+        norm : float
+            Global L2 norm of the gradient before clipping.
+        """
         self.n_steps += 1
         p = self.parameters
-        updates.adam_step(
-            p.flat, grads.flat, scale, decay, p.n_weights, self._first, self._second, self.n_steps, self.rate,
+        return updates.adam_step(
+            p.flat, grads.flat, max_norm, decay, p.n_weights, self._first, self._second, self.n_steps, self.rate,
             *self._options,
         )  # fmt: skip
 
@@ -32,27 +40,15 @@ class SGD:
         self._velocity = np.zeros_like(parameters.flat)
         self.n_steps = 0
 
-    def step(self, grads, scale=1.0, decay=0.0):
+    def step(self, grads, max_norm=math.inf, decay=0.0):
         """Take a step: see `Adam.step`."""
         self.n_steps += 1
         p = self.parameters
-        updates.sgd_step(p.flat, grads.flat, scale, decay, p.n_weights, self._velocity, self.rate, self._momentum)
+        return updates.sgd_step(
+            p.flat, grads.flat, max_norm, decay, p.n_weights, self._velocity, self.rate, self._momentum
+        )
 
 
 def make_optimiser(solver, parameters, rate, momentum):
     """`Adam` or `SGD`, by the name that the estimators know."""
     return Adam(parameters, rate) if solver == "adam" else SGD(parameters, rate, momentum)
-
-
-def clip_factor(grads, max_norm):
-    """Global L2 clipping (Pascanu, Mikolov and Bengio, 2013).
-
-    Returns
-    -------
-    norm : float
-        Before clipping.
-    scale : float
-        What the gradient is to be multiplied by: 1, or ``max_norm`` / norm where the norm is larger.
-    """
-    norm = updates.global_norm(grads.flat)
-    return norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))

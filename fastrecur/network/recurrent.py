@@ -9,7 +9,7 @@ from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, elman, gru, lstm, panels, products
 from fastrecur.kernels.cpu.target import TALL_2, TALL_3, TALL_4
 from fastrecur.network.packing import Packing
-from fastrecur.network.parameters import BIASES, suffix
+from fastrecur.network.parameters import BIASES, Parameters, suffix
 
 _TALL = {2: TALL_2, 3: TALL_3, 4: TALL_4}
 
@@ -21,7 +21,7 @@ class Workspace:
         self._dtype = dtype
         self._buffers = {}
         self._views = {}
-        self._packing = None
+        self._packings = {}
 
     def take(self, name, *shape):
         """Array of the given shape with undefined contents; the same memory for the same name."""
@@ -44,11 +44,14 @@ class Workspace:
         self._views.clear()
 
     def packing(self, lengths):
-        """`Packing` of a batch; the last one again for equal lengths of the same number."""
-        last = self._packing
-        if last is None or not (last.equal and np.array_equal(last.lengths, lengths)):
-            self._packing = Packing(lengths)
-        return self._packing
+        """`Packing` of a batch, the same one again for the same lengths."""
+        key = lengths.tobytes()
+        packing = self._packings.get(key)
+        if packing is None:
+            if len(self._packings) > 20:
+                self._packings.clear()
+            packing = self._packings[key] = Packing(lengths)
+        return packing
 
 
 class Fresh:
@@ -89,6 +92,9 @@ class _Direction:
         self.n_features = stack.parameters.arrays[self.names[0]].shape[1] // self.segments
         self.n_inputs = self.segments * self.n_features + self.n_hidden
         self.dtype = dtype
+        layout = self.layout
+        self._maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
+        self._arrays: dict[Parameters, list] = {}
         p, width = self.layout.n_panels, panels.lanes(dtype)
         self.columns, self.gate_columns = self.layout.vectors * width, self.layout.gate_vectors * width
         self.scratch = max(_TALL[self.layout.vectors], 2) * self.gate_columns  # one tile, or a pair of panels
@@ -97,34 +103,30 @@ class _Direction:
 
     def arrays(self, parameters):
         """w_ih, w_hh, bias_ih, bias_hh out of ``parameters`` (a cell with one bias has an empty bias_hh)."""
-        found = [parameters.arrays[name] for name in self.names]
-        return found if len(found) == 4 else [*found, np.empty(0, self.dtype)]
+        found = self._arrays.get(parameters)
+        if found is None:
+            found = [parameters.arrays[name] for name in self.names]
+            self._arrays[parameters] = found = found if len(found) == 4 else [*found, np.empty(0, self.dtype)]
+        return found
 
     def pack(self, parameters):
-        layout = self.layout
-        panels.pack_layer(
-            *self.arrays(parameters), layout.features, layout.hidden, layout.bias_features, layout.bias_hidden,
-            self.w, self.bias,
-        )  # fmt: skip
+        """Write ``parameters`` as panels."""
+        panels.pack_layer(*self.arrays(parameters), *self._maps, self.w, self.bias)
 
     def unpack(self, dw, dbias, grads):
-        layout = self.layout
-        panels.unpack_layer(
-            dw, dbias, layout.features, layout.hidden, layout.bias_features, layout.bias_hidden, *self.arrays(grads)
-        )
+        """Add panels of gradients to ``grads``."""
+        panels.unpack_layer(dw, dbias, *self._maps, *self.arrays(grads))
 
     def transposed(self, parameters, workspace, features):
         """W_hh or, with ``features``, W_ih, transposed in panels."""
-        weight = parameters.arrays[self.names[0 if features else 1]]
-        segments, n, columns = (
-            (self.segments, self.n_features, self.layout.features)
-            if features
-            else (1, self.n_hidden, self.layout.hidden)
-        )
+        w_ih, w_hh = self.arrays(parameters)[:2]
+        if features:
+            weight, columns, segments, n = w_ih, self.layout.features, self.segments, self.n_features
+        else:
+            weight, columns, segments, n = w_hh, self.layout.hidden, 1, self.n_hidden
         pair = 2 * panels.lanes(self.dtype)
-        out = workspace.take(
-            ("transposed", self.index, features), segments * panels.padded(n, self.dtype) // pair, columns.size, pair
-        )
+        n_panels = segments * panels.padded(n, self.dtype) // pair
+        out = workspace.take(("transposed", self.index, features), n_panels, columns.size, pair)
         panels.pack_transposed(weight, columns, segments, out)
         return out
 
@@ -158,6 +160,7 @@ class RecurrentStack:
         self.dtype = parameters.flat.dtype
         self.padded = panels.padded(hidden_size, self.dtype)
         self.has_cell_state = cell == "lstm"
+        self._nothing = np.empty((0, n_directions, self.padded), self.dtype)
         self.layers = [[_Direction(self, k, d) for d in range(n_directions)] for k in range(num_layers)]
         self.refresh()
 
@@ -284,7 +287,7 @@ class RecurrentStack:
                     c[key][packing.order] = trace.cells[key][:, : self.hidden_size]
         return (h,) if c is None else (h, c)
 
-    def backward(self, trace, grads, n_threads=1, dy=None, dstate=None, need_dx=True):
+    def backward(self, trace, grads, n_threads=1, dy=None, dstate=None, need_dx=True, dlast=None):
         """Backpropagation through time, after `forward` with ``record``.
 
         Parameters
@@ -299,6 +302,8 @@ class RecurrentStack:
         dstate : tuple of arrays of shape (L * D, B, H), optional
             Gradient of the final states, in the caller's order of rows; None in it means zero.
         need_dx : bool
+        dlast : array of shape (D, B, H), optional
+            Gradient of the last layer's final h alone.
 
         Returns
         -------
@@ -306,7 +311,7 @@ class RecurrentStack:
         dinitial : tuple of arrays of shape (L * D, B, padded H)
             Gradient of the initial states, in the order of the packed batch.
         """
-        dh = self._state_gradient("dh", trace, dstate[0] if dstate else None)
+        dh = self._state_gradient("dh", trace, dstate[0] if dstate else dlast)
         dc = self._state_gradient("dc", trace, dstate[1] if dstate else None) if self.has_cell_state else None
         with threads.team(n_threads) as n_threads:
             for k in range(self.num_layers - 1, -1, -1):
@@ -317,19 +322,17 @@ class RecurrentStack:
         """Padded copy (L * D, B, padded H) of the gradient of the final states, in the order of the packed batch."""
         packing, n_states = trace.packing, self.num_layers * self.n_directions
         out = trace.workspace.take(name, n_states, packing.n_rows, self.padded)
-        if given is None:
-            out[:] = 0.0
-        else:
-            for key in range(n_states):
-                batches.copy_padded(given[key], packing.order, out[key])
+        out[:] = 0.0
+        if given is not None:  # of all layers, or of the last one
+            first = n_states - len(given)
+            out[first:, :, : self.hidden_size] = given if packing.equal else given[:, packing.order]
         return out
 
     def _layer_gradient(self, k, trace, grads, n_threads, dy, dh, dc, need_dx):
         """All directions of one layer; returns dx, padded as the layer below pads its states."""
         packing, workspace = trace.packing, trace.workspace
         first = self.layers[k][0]
-        if dy is None:
-            dy = np.empty((0, self.n_directions, self.padded), self.dtype)
+        dy = self._nothing if dy is None else dy
         n_features = panels.padded(first.n_features, self.dtype)
         dx = workspace.take(("dx", k), packing.n_packed, first.segments, n_features) if need_dx else None
         for direction in self.layers[k]:

@@ -19,11 +19,18 @@ def check_choice(name, value, choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, found {value!r}.")
 
 
+def check_real(name, array):
+    """``array`` must hold real numbers."""
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, found an array of dtype {array.dtype}.")
+
+
 def check_array_shape(name, array, shape, dtype):
     """Contiguous array of ``dtype`` and exactly ``shape``."""
     array = np.asarray(array)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, found {array.shape}.")
+    check_real(name, array)
     return np.ascontiguousarray(array, dtype=dtype)
 
 
@@ -56,5 +63,4 @@ def check_arrays(what, given, shapes):
     if missing or unknown:
         raise ValueError(f"{what} must have the names {sorted(shapes)}; missing {missing}, unknown {unknown}.")
     for name, shape in shapes.items():
-        if np.shape(given[name]) != shape:
-            raise ValueError(f"{what}[{name!r}] must have shape {shape}, found {np.shape(given[name])}.")
+        check_array_shape(f"{what}[{name!r}]", given[name], shape, np.float64)

@@ -1,6 +1,7 @@
 """What `fit` does: labels and targets, weights, solvers, when it ends, and what it leaves on the estimator."""
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -25,8 +26,7 @@ from tests.estimators.data import (
     rows,
 )
 
-unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-pytestmark = unfinished
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def quick(cls, **parameters):
@@ -559,9 +559,9 @@ def test_share_of_clipped_steps():
     norms, step = [], training._step
 
     def noted(*arguments):
-        value, norm, scale = step(*arguments)
-        norms.append(norm)
-        return value, norm, scale
+        result = step(*arguments)
+        norms.append(result[1])
+        return result
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_step", noted)
@@ -678,6 +678,16 @@ def interrupt(monkeypatch, n_steps):
     monkeypatch.setattr(training, "_step", interrupted)
 
 
+@contextmanager
+def interruption(match):
+    """The fit inside is interrupted, keeps that to itself and warns."""
+    try:
+        with pytest.warns(RuntimeWarning, match=match) as caught:
+            yield caught
+    except KeyboardInterrupt:  # which would end the run of the tests
+        pytest.fail("fit let a KeyboardInterrupt through")
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("epoch", [2, 4])
 @pytest.mark.parametrize("cls", CLASSES)
@@ -688,7 +698,7 @@ def test_an_interrupted_fit_keeps_the_last_whole_epoch(cls, epoch, early_stoppin
     steps_an_epoch = -(-(54 if early_stopping else 60) // 10)
     interrupt(monkeypatch, (epoch - 1) * steps_an_epoch + 2)
     estimator = quick(cls, max_iter=50, **options)
-    with pytest.warns(RuntimeWarning, match=f"interrupted: the weights after epoch {epoch - 1}") as caught:
+    with interruption(f"interrupted: the weights after epoch {epoch - 1}") as caught:
         estimator.fit(X, y)
     assert caught[0].filename == __file__
     assert estimator.n_iter_ == epoch - 1
@@ -707,7 +717,7 @@ def test_interrupted_in_the_first_epoch(cls, early_stopping, monkeypatch):
     still = quick(cls, max_iter=1, learning_rate_init=1e-300, alpha=0.0, **options).fit(X, y)
     interrupt(monkeypatch, 2)
     estimator = quick(cls, **options)
-    with pytest.warns(RuntimeWarning, match="interrupted: the weights after epoch 0"):
+    with interruption("interrupted: the weights after epoch 0"):
         estimator.fit(X, y)
     assert (estimator.n_iter_, estimator.t_, estimator.loss_curve_) == (0, 0, [])
     assert_same_weights(estimator, still)  # the initial ones
@@ -720,7 +730,7 @@ def test_interrupted_and_gone_on_with(monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, 2)
         estimator = full_batch(LSTMClassifier, warm_start=True, max_iter=50, **options)
-        with pytest.warns(RuntimeWarning, match="after epoch 2"):
+        with interruption("after epoch 2"):
             estimator.fit(X, y)
     estimator.set_params(max_iter=3).fit(X, y)
     assert_same_weights(estimator, full_batch(LSTMClassifier, max_iter=5, **options).fit(X, y))
@@ -730,7 +740,7 @@ def test_an_interrupted_fit_puts_the_bar_away(monkeypatch, capsys):
     X, y = make_problem(LSTMClassifier)
     interrupt(monkeypatch, 3)
     for _ in range(2):  # a live bar that is left open refuses the next one
-        with pytest.warns(RuntimeWarning, match="interrupted"):
+        with interruption("interrupted"):
             quick(LSTMClassifier, verbose=True, max_iter=9).fit(X, y)
     assert "1/9" in capsys.readouterr().out
 

@@ -4,7 +4,18 @@ import math
 
 import numpy as np
 
-from fastrecur.kernels.compile import kernel
+from fastrecur.kernels.compile import inline, kernel
+
+
+@inline
+def _forward(pooled, weight_t, bias, out):
+    for b in range(pooled.shape[0]):
+        for k in range(out.shape[1]):
+            out[b, k] = bias[k]
+        for u in range(pooled.shape[1]):
+            h = pooled[b, u]
+            for k in range(out.shape[1]):
+                out[b, k] += h * weight_t[u, k]
 
 
 @kernel
@@ -19,18 +30,11 @@ def head_forward(pooled, weight_t, bias, out):
     bias : array of shape (K,)
     out : array of shape (B, K)
     """
-    for b in range(pooled.shape[0]):
-        for k in range(out.shape[1]):
-            out[b, k] = bias[k]
-        for u in range(pooled.shape[1]):
-            h = pooled[b, u]
-            for k in range(out.shape[1]):
-                out[b, k] += h * weight_t[u, k]
+    _forward(pooled, weight_t, bias, out)
 
 
-@kernel
-def head_backward(pooled, weight, dout, dweight, dbias, dpooled):
-    """Gradients of `head_forward`: ``dweight`` (K, D * H) and ``dbias`` (K,) are added to, ``dpooled`` is assigned."""
+@inline
+def _backward(pooled, weight, dout, dweight, dbias, dpooled):
     dpooled[:] = 0.0
     for b in range(pooled.shape[0]):
         for k in range(dout.shape[1]):
@@ -57,25 +61,8 @@ def softmax(logits, out):
             out[b, k] /= total
 
 
-@kernel
-def cross_entropy(logits, rows, labels, weights, gradient):
-    """Weighted mean of -log softmax(z)_label over the batch, and its gradient.
-
-    Parameters
-    ----------
-    logits : array of shape (B, K)
-    rows : int64 array of shape (B,)
-        Which entries of ``labels`` and ``weights`` the batch is made of.
-    labels : int64 array
-    weights : float64 array
-        Their mean over all sequences is 1, so that a batch divides by its size.
-    gradient : array of shape (B, K)
-        Assigned.
-
-    Returns
-    -------
-    loss : float
-    """
+@inline
+def _cross_entropy(logits, rows, labels, weights, gradient):
     n_rows, n_classes = logits.shape
     loss = 0.0
     for b in range(n_rows):
@@ -93,12 +80,8 @@ def cross_entropy(logits, rows, labels, weights, gradient):
     return loss
 
 
-@kernel
-def squared_error(outputs, rows, targets, weights, gradient):
-    """Weighted mean of (output - target)^2 / 2 over the batch and the outputs, and its gradient; as `cross_entropy`.
-
-    ``targets`` has shape (n, K).
-    """
+@inline
+def _squared_error(outputs, rows, targets, weights, gradient):
     n_rows, n_outputs = outputs.shape
     loss = 0.0
     for b in range(n_rows):
@@ -107,4 +90,43 @@ def squared_error(outputs, rows, targets, weights, gradient):
             error = outputs[b, k] - targets[rows[b], k]
             loss += 0.5 * share * error * error
             gradient[b, k] = share * error
+    return loss
+
+
+@kernel
+def cross_entropy(pooled, weight, weight_t, bias, rows, labels, weights, out, dout, dweight, dbias, dpooled):
+    """Weighted mean of -log softmax(z)_label over the batch, z = pooled W^T + b, and all its gradients.
+
+    Parameters
+    ----------
+    pooled : array of shape (B, D * H)
+    weight, weight_t, bias : array of shape (K, D * H), (D * H, K), (K,)
+    rows : int64 array of shape (B,)
+        Which entries of ``labels`` and ``weights`` the batch is made of.
+    labels : int64 array of shape (n,)
+    weights : float64 array of shape (n,)
+        Their mean over all sequences is 1, so that a batch divides by its size.
+    out, dout : array of shape (B, K)
+        Assigned: z and its gradient.
+    dweight, dbias : array of shape (K, D * H), (K,)
+        Added to.
+    dpooled : array of shape (B, D * H)
+        Assigned.
+
+    Returns
+    -------
+    loss : float
+    """
+    _forward(pooled, weight_t, bias, out)
+    loss = _cross_entropy(out, rows, labels, weights, dout)
+    _backward(pooled, weight, dout, dweight, dbias, dpooled)
+    return loss
+
+
+@kernel
+def squared_error(pooled, weight, weight_t, bias, rows, targets, weights, out, dout, dweight, dbias, dpooled):
+    """Weighted mean of (z - target)^2 / 2 over the batch and the outputs; as `cross_entropy`, ``targets`` (n, K)."""
+    _forward(pooled, weight_t, bias, out)
+    loss = _squared_error(out, rows, targets, weights, dout)
+    _backward(pooled, weight, dout, dweight, dbias, dpooled)
     return loss
