@@ -1,6 +1,7 @@
 """What all six estimators share: parameters, validation, the network behind them."""
 
 import os
+import re
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -139,8 +140,13 @@ class RecurrentEstimator(BaseEstimator):
         """Everything up to the first epoch: all checks, the network, the split."""
         continued = self.warm_start and hasattr(self, "weights_")
         sequences = self._check_sequences(X, reset=not continued)
-        weights = self._check_weights(sample_weight, sequences)
-        targets = self._check_targets(y, weights, continued)
+        weights, unit = self._check_weights(sample_weight, sequences)
+        try:
+            targets = self._check_targets(y, weights, continued)
+        except (TypeError, ValueError) as error:
+            if re.search(r"\by\b", str(error)):
+                raise
+            raise type(error)(f"y cannot be the targets: {error}") from error
         batch_size = min(32 if self.batch_size == "auto" else self.batch_size, len(targets))
         self._check_memory(sequences, batch_size)
         random_state = check_random_state(self.random_state)
@@ -171,6 +177,7 @@ class RecurrentEstimator(BaseEstimator):
             sequences=sequences,
             targets=targets,
             weights=weights,
+            weight_unit=unit,
             rows=rows,
             batch_size=min(batch_size, len(rows)),
             validation=validation,
@@ -191,9 +198,9 @@ class RecurrentEstimator(BaseEstimator):
         return sequences
 
     def _check_weights(self, sample_weight, sequences):
-        """Weights with mean 1, float64."""
+        """Weights with mean 1, float64, and what they were divided by for it."""
         if sample_weight is None:
-            return np.ones(len(sequences))
+            return np.ones(len(sequences)), 1.0
         weights = _check_sample_weight(
             sample_weight,
             sequences.lengths,
@@ -201,9 +208,12 @@ class RecurrentEstimator(BaseEstimator):
             ensure_non_negative=True,
             allow_all_zero_weights=True,
         )
-        if weights.sum() == 0:
+        largest = weights.max()
+        if largest == 0:
             raise ValueError("sample_weight is all zero. Give at least one sequence a positive weight.")
-        return weights * (len(weights) / weights.sum())
+        weights = weights / largest
+        mean = weights.mean()
+        return weights / mean, float(largest * mean)
 
     def _check_number(self, y, n_sequences):
         """There must be one target a sequence."""

@@ -40,7 +40,7 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
         labels = encoder.fit_transform(y).astype(np.int64)
         if len(encoder.classes_) < 2:
             raise ValueError(
-                f"y has one class only, {encoder.classes_[0]!r}, in {len(y)} sequence(s). A classifier needs at "
+                f"y has one class only, {encoder.classes_[0]}, in {len(y)} sequence(s). A classifier needs at "
                 "least 2 classes."
             )
         self.classes_ = encoder.classes_
@@ -55,7 +55,7 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
             rare = self.classes_[counts.argmin()]
             raise ValueError(
                 f"early_stopping needs each class among the sequences it trains on and among the {n_validation} that "
-                f"it keeps out: found {len(self.classes_)} classes in {len(targets)} sequences, class {rare!r} "
+                f"it keeps out: found {len(self.classes_)} classes in {len(targets)} sequences, class {rare} "
                 f"{counts.min()} time(s). Pass more sequences, raise validation_fraction or set early_stopping=False."
             )
         rows = np.arange(len(targets))

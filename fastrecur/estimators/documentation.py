@@ -22,7 +22,7 @@ _TEMPLATE = """{summary}
     momentum : float, default=0.9
         Momentum of "sgd", from 0 to below 1.
     alpha : float, default=1e-4
-        L2 penalty of the weights (not of the biases), divided by the number of sequences in the batch.
+        L2 penalty of the weights (not of the biases), divided by the sum of the batch's sample weights.
     batch_size : int or "auto", default="auto"
         Sequences a minibatch; "auto" is 32, or all where there are fewer.
     max_iter : int, default=200

@@ -9,6 +9,14 @@ from sklearn.utils import check_array
 from fastrecur.estimators.base import RecurrentEstimator
 
 
+def _deviation(centred, weights, size):
+    """Weighted standard deviation of each column, 1 where it is nothing beside the column's ``size``."""
+    largest = np.abs(centred).max(axis=0)
+    unit = np.where(largest > 0, largest, 1.0)  # squares of very large or small numbers would leave float64's range
+    deviation = unit * np.sqrt(np.average((centred / unit) ** 2, axis=0, weights=weights))
+    return np.where(deviation > 10 * np.finfo(float).eps * size, deviation, 1.0)
+
+
 class SequenceRegressor(RegressorMixin, RecurrentEstimator):
     """One target or several a sequence: squared error."""
 
@@ -32,8 +40,7 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
         else:
             self._y_ndim = y.ndim
             self._y_mean = np.average(targets, axis=0, weights=weights)
-            deviation = np.sqrt(np.average((targets - self._y_mean) ** 2, axis=0, weights=weights))
-            self._y_scale = np.where(deviation > 10 * np.finfo(float).eps * np.abs(self._y_mean), deviation, 1.0)
+            self._y_scale = _deviation(targets - self._y_mean, weights, np.abs(self._y_mean))
         return (targets - self._y_mean) / self._y_scale
 
     def _n_outputs(self, targets):

@@ -25,13 +25,14 @@ class Validation:
 
 @dataclass
 class Training:
-    """A fit under way."""
+    """A fit under way. ``weights`` have mean 1; times ``weight_unit`` they are what the caller gave."""
 
     estimator: Any
     model: Model
     sequences: Sequences
     targets: Any
     weights: Any
+    weight_unit: float
     rows: Any
     batch_size: int
     validation: Validation | None
@@ -59,7 +60,7 @@ class Training:
 def train(training):
     """Run the epochs, and leave the fitted attributes on the estimator, whatever ends the loop."""
     estimator = training.estimator
-    converged = interrupted = False
+    converged = interrupted = diverged = False
     with Progress(estimator.verbose, estimator.max_iter, len(training.rows)) as progress:
         try:
             for _ in range(estimator.max_iter):
@@ -69,11 +70,20 @@ def train(training):
                     break
         except KeyboardInterrupt:
             interrupted = True
+        except FloatingPointError:
+            diverged = True
     _finish(training)
     if interrupted:
         warnings.warn(
             f"fit was interrupted: the weights after epoch {len(training.losses)}, the last whole one, are kept.",
             RuntimeWarning,
+            stacklevel=4,
+        )
+    elif diverged:
+        warnings.warn(
+            f"The loss or the weights were no longer finite in epoch {len(training.losses) + 1}: the weights of the "
+            "epoch before are kept. Lower learning_rate_init, set max_grad_norm, or scale X.",
+            ConvergenceWarning,
             stacklevel=4,
         )
     elif not converged and len(training.losses) == estimator.max_iter:
@@ -95,6 +105,8 @@ def _epoch(training):
         loss += value * len(batch)
         norms.append(norm)
     loss /= len(rows)
+    if not (np.isfinite(loss) and np.isfinite(training.model.parameters.flat).all()):
+        raise FloatingPointError
     score = _score(training)
     training.losses.append(loss)
     training.norms.append(float(np.mean(norms)))
@@ -110,7 +122,9 @@ def _step(training, batch):
         training.sequences, batch, estimator._loss, training.targets, training.weights, training.grads,
         training.workspace, training.n_threads,
     )  # fmt: skip
-    norm = training.optimiser.step(training.grads, training.max_norm, estimator.alpha / len(batch))
+    weight = training.weights[batch].sum() * training.weight_unit
+    decay = estimator.alpha / weight if weight > 0 else 0.0
+    norm = training.optimiser.step(training.grads, training.max_norm, decay)
     model.stack.refresh()
     return loss, norm
 

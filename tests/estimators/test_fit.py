@@ -157,10 +157,16 @@ def test_constant_targets(value):
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_equal_weights_are_no_weights(cls):
+    """Weights of 1 beside the penalty; any others without it (a weight of 2 is two sequences to the penalty)."""
     X, y = make_problem(cls)
-    none = quick(cls).fit(X, y)
-    for weights in (np.ones(60), [1] * 60, np.full(60, 4.0, dtype=np.float32), 2.0):
-        other = quick(cls).fit(X, y, sample_weight=weights)
+    for alpha, weights in (
+        (1e-4, np.ones(60)),
+        (1e-4, [1] * 60),
+        (0.0, np.full(60, 4.0, dtype=np.float32)),
+        (0.0, 2.0),
+    ):
+        none = quick(cls, alpha=alpha).fit(X, y)
+        other = quick(cls, alpha=alpha).fit(X, y, sample_weight=weights)
         assert_same_weights(other, none)
         assert other.loss_curve_ == none.loss_curve_
 
@@ -941,3 +947,20 @@ def test_twenty_steps_are_those_of_pytorch(cls, solver, layers, torch):
     np.testing.assert_allclose(estimator.loss_curve_, losses, rtol=1e-9)
     np.testing.assert_allclose(estimator.grad_norm_curve_, norms, rtol=1e-8)
     assert losses[-1] < losses[0]
+
+
+def test_a_fit_that_diverges_keeps_finite_weights_and_warns():
+    X = np.random.default_rng(0).normal(size=(20, 6, 3))
+    wild = {"nonlinearity": "relu", "solver": "sgd", "learning_rate_init": 1e4, "max_grad_norm": None}
+    with pytest.warns(ConvergenceWarning, match="no longer finite in epoch"):
+        estimator = RNNRegressor(8, random_state=0, **wild).fit(X, X[:, 0, 0])
+    assert np.isfinite(estimator.predict(X)).all()
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_targets_of_any_size(factor):
+    X = np.random.default_rng(0).normal(size=(20, 6, 3))
+    ordinary, sized = (
+        LSTMRegressor(4, max_iter=40, tol=1e-3, random_state=0).fit(X, X[:, 0, 0] * f).predict(X) for f in (1.0, factor)
+    )
+    np.testing.assert_allclose(sized / factor, ordinary, rtol=1e-3, atol=1e-3)

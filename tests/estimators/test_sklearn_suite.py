@@ -1,13 +1,17 @@
 """scikit-learn's own suite of checks, over the six estimators."""
 
 import pytest
-from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_sample_weight_equivalence_on_dense_data,
+    estimator_checks_generator,
+    parametrize_with_checks,
+)
 
 from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 
 CLASSES = (RNNClassifier, RNNRegressor, LSTMClassifier, LSTMRegressor, GRUClassifier, GRURegressor)
 
-#: A fit on repeated sequences and one with weights draw different minibatches and different initial weights' path.
+#: Only where a shuffled minibatch cannot hold it.
 SHUFFLED = {
     name: "the minibatches of repeated sequences are not those of weighted ones"
     for name in ("check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data")
@@ -22,6 +26,13 @@ def quick(cls):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_weights_are_repetitions_where_no_minibatch_is_drawn(cls):
+    estimator = cls(hidden_size=8, max_iter=30, batch_size=1000, shuffle=False, dtype="float64", random_state=0)
+    check_sample_weight_equivalence_on_dense_data(cls.__name__, estimator)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
