@@ -17,7 +17,6 @@ that machine code of other sources is never found, and without a directory kerne
 
 import functools
 import hashlib
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -104,6 +103,6 @@ def kernel(function=None, *, parallel=False):
         ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
     )
     dispatcher = numba.njit(function, error_model="numpy", nogil=True, parallel=only_prange if parallel else False)
-    if not os.environ.get("NUMBA_DISABLE_JIT") and cache_directory() is not None:
+    if not numba.config.DISABLE_JIT and cache_directory() is not None:
         dispatcher._cache = _Cache(function)
     return dispatcher
