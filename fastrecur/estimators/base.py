@@ -198,9 +198,9 @@ class RecurrentEstimator(BaseEstimator):
         return sequences
 
     def _check_weights(self, sample_weight, sequences):
-        """Weights with mean 1, float64, and what they were divided by for it."""
+        """Weights with mean 1, float64, and what they were divided by for it (None without weights)."""
         if sample_weight is None:
-            return np.ones(len(sequences)), 1.0
+            return np.ones(len(sequences)), None
         weights = _check_sample_weight(
             sample_weight,
             sequences.lengths,

@@ -25,14 +25,17 @@ class Validation:
 
 @dataclass
 class Training:
-    """A fit under way. ``weights`` have mean 1; times ``weight_unit`` they are what the caller gave."""
+    """A fit under way.
+
+    ``weights`` have mean 1; times ``weight_unit`` they are what the caller gave (None: nothing was given).
+    """
 
     estimator: Any
     model: Model
     sequences: Sequences
     targets: Any
     weights: Any
-    weight_unit: float
+    weight_unit: float | None
     rows: Any
     batch_size: int
     validation: Validation | None
@@ -122,7 +125,7 @@ def _step(training, batch):
         training.sequences, batch, estimator._loss, training.targets, training.weights, training.grads,
         training.workspace, training.n_threads,
     )  # fmt: skip
-    weight = training.weights[batch].sum() * training.weight_unit
+    weight = len(batch) if training.weight_unit is None else training.weights[batch].sum() * training.weight_unit
     decay = estimator.alpha / weight if weight > 0 else 0.0
     norm = training.optimiser.step(training.grads, training.max_norm, decay)
     model.stack.refresh()

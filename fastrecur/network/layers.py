@@ -153,10 +153,7 @@ class _Layer:
         packing, width = trace.packing, self.n_directions * self.hidden_size
         dstate = self._check_state("dstate", dstate, n_rows)
         if dy is not None:
-            dy = validation.check_array_shape("dy", dy, (n_rows, n_steps, width), self.dtype)
-            padded = self._workspace.take("dy", packing.n_packed, self.n_directions, self._stack.padded)
-            batches.gather_padded(dy.reshape(-1, width), starts, packing.steps(0), self.hidden_size, padded)
-            dy = padded
+            dy = self._pad_gradient(dy, packing, starts, (n_rows, n_steps, width))
         self._trace = None
         n_threads = threads.resolve_threads(self.n_threads)
         packed_dx, dinitial = self._stack.backward(trace, self._grads, n_threads, dy, dstate, need_dx=need_dx)
@@ -164,6 +161,10 @@ class _Layer:
         dinitial = tuple(gradient[:, back, : self.hidden_size] for gradient in dinitial)
         if not need_dx:
             return None, self._state(dinitial)
+        self._workspace.release(("dx", 0))
+        if packing.equal and packing.lengths[0] == n_steps:
+            dx = packed_dx[:, 0, :n_features].reshape(n_steps, n_rows, n_features).transpose(1, 0, 2)
+            return dx, self._state(dinitial)
         dx = np.zeros((n_rows, n_steps, n_features), self.dtype)
         batches.scatter_steps(packed_dx, 0, starts, packing.steps(0), n_features, dx.reshape(-1, n_features))
         return dx, self._state(dinitial)
@@ -229,15 +230,34 @@ class _Layer:
         return parts if self._stack.has_cell_state else parts[0]
 
     def _pack(self, x, packing, starts):
-        n_steps, n_features = x.shape[1:]
-        time_major, whole = x.transpose(1, 0, 2), packing.equal and packing.lengths[0] == n_steps
-        flags = time_major.flags  # read-only arrays are of another type to Numba: they would compile all kernels anew
-        if whole and flags.c_contiguous and flags.writeable and x.dtype == self.dtype:
-            return time_major.reshape(-1, 1, n_features)
+        """Packed rows (N, 1, F): a view of x where its memory allows."""
+        n_features = x.shape[2]
+        if self._is_packed(x, packing):
+            return x.transpose(1, 0, 2).reshape(-1, 1, n_features)
         packed = np.empty((packing.n_packed, 1, n_features), self.dtype)
         values = np.ascontiguousarray(x).reshape(-1, n_features)
         batches.gather_steps(values, starts, packing.steps(0), packed)
         return packed
+
+    def _is_packed(self, array, packing):
+        """Whether an array (B, T, F) lies in memory as the packed batch does: time-major and without padding.
+
+        A read-only array is of another type to Numba, for which it would compile all kernels anew.
+        """
+        flags = array.transpose(1, 0, 2).flags
+        whole = packing.equal and packing.lengths[0] == array.shape[1]
+        return whole and flags.c_contiguous and flags.writeable and array.dtype == self.dtype
+
+    def _pad_gradient(self, dy, packing, starts, shape):
+        """Gradient of y (B, T, D * H) as packed and padded rows (N, D, padded H): a view where its memory allows."""
+        dy = np.asarray(dy)
+        padded, width = (packing.n_packed, self.n_directions, self._stack.padded), shape[2]
+        if dy.shape == shape and self.hidden_size == self._stack.padded and self._is_packed(dy, packing):
+            return dy.transpose(1, 0, 2).reshape(padded)
+        dy = validation.check_array_shape("dy", dy, shape, self.dtype)
+        out = self._workspace.take("dy", *padded)
+        batches.gather_padded(dy.reshape(-1, width), starts, packing.steps(0), self.hidden_size, out)
+        return out
 
     def _outputs(self, trace, shape, starts):
         """(B, T, D * H): a view of the states where their layout allows it."""

@@ -90,6 +90,8 @@ class _Direction:
         self.names = [f"weight_ih{end}", f"weight_hh{end}", *(bias + end for bias in BIASES[cell])]
         self.segments = 1 if layer == 0 else stack.n_directions
         self.n_features = stack.parameters.arrays[self.names[0]].shape[1] // self.segments
+        few = layer == 0 and self.n_features <= panels.lanes(dtype)
+        self.input_width = panels.lanes(dtype) if few else panels.padded(self.n_features, dtype)  # of a row of dx
         self.n_inputs = self.segments * self.n_features + self.n_hidden
         self.dtype = dtype
         layout = self.layout
@@ -121,11 +123,11 @@ class _Direction:
         """W_hh or, with ``features``, W_ih, transposed in panels."""
         w_ih, w_hh = self.arrays(parameters)[:2]
         if features:
-            weight, columns, segments, n = w_ih, self.layout.features, self.segments, self.n_features
+            weight, columns, segments, n = w_ih, self.layout.features, self.segments, self.input_width
         else:
-            weight, columns, segments, n = w_hh, self.layout.hidden, 1, self.n_hidden
-        pair = 2 * panels.lanes(self.dtype)
-        n_panels = segments * panels.padded(n, self.dtype) // pair
+            weight, columns, segments, n = w_hh, self.layout.hidden, 1, panels.padded(self.n_hidden, self.dtype)
+        pair = min(n, 2 * panels.lanes(self.dtype))
+        n_panels = segments * n // pair
         out = workspace.take(("transposed", self.index, features), n_panels, columns.size, pair)
         panels.pack_transposed(weight, columns, segments, out)
         return out
@@ -333,8 +335,7 @@ class RecurrentStack:
         packing, workspace = trace.packing, trace.workspace
         first = self.layers[k][0]
         dy = self._nothing if dy is None else dy
-        n_features = panels.padded(first.n_features, self.dtype)
-        dx = workspace.take(("dx", k), packing.n_packed, first.segments, n_features) if need_dx else None
+        dx = workspace.take(("dx", k), packing.n_packed, first.segments, first.input_width) if need_dx else None
         for direction in self.layers[k]:
             key = direction.index
             gates = self._gate_gradient(direction, trace, dy, dh[key], dc[key] if dc is not None else None)

@@ -13,8 +13,8 @@ sigmoid    2.5                     results of 2^-126 (2^-1022) and more; smaller
 tanh       3.0                     everywhere
 =========  ======================  ======================================================
 
-exp overflows to infinity half a binade early and flushes results below 2^-126.5 (2^-1022.5) to 0; sigmoid and tanh are exact at
-0, at saturation and for infinities, and give NaN for NaN. The tests measure these bounds.
+exp overflows to infinity half a binade early and flushes results below 2^-126.5 (2^-1022.5) to 0; sigmoid and tanh
+are exact at 0, at saturation and for infinities, and give NaN for NaN. The tests measure these bounds.
 """
 
 from numba.extending import overload

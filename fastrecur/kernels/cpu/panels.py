@@ -189,8 +189,8 @@ def pack_transposed(weight, columns, segments, out):
     columns : int64 array of shape (P, vectors * W)
     segments : int
         The K inputs are that many equal pieces (one a direction of the layer below), each padded on its own.
-    out : array of shape (Q, P * vectors * W, 2 W)
-        Q panels of 2 W outputs; the sum runs over the columns of the panels in their order.
+    out : array of shape (Q, P * vectors * W, 2 W), or (1, P * vectors * W, W) for W outputs and fewer
+        Q panels of outputs; the sum runs over the columns of the panels in their order.
     """
     n_out, n_columns, pair = out.shape
     n_inputs = weight.shape[1]
@@ -199,13 +199,12 @@ def pack_transposed(weight, columns, segments, out):
     for q in range(n_out):
         start = (q % per_segment) * pair
         first = (q // per_segment) * n_valid + start
-        n_copied = min(pair, n_valid - start)
+        n_copied, lanes = min(pair, n_valid - start), VECTOR_BYTES // out.itemsize
         for j in range(n_columns):
             row, to = rows[j], (q * n_columns + j) * pair
             if row >= 0 and n_copied == pair:
-                half = pair // 2
-                store(target, to, load(source, row * n_inputs + first))
-                store(target, to + half, load(source, row * n_inputs + first + half))
+                for u in range(0, pair, lanes):
+                    store(target, to + u, load(source, row * n_inputs + first + u))
             else:
                 for u in range(pair):
                     target[to + u] = source[row * n_inputs + first + u] if row >= 0 and u < n_copied else 0.0

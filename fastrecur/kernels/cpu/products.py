@@ -21,7 +21,7 @@ from fastrecur.kernels.cpu.simd import (
     tile_store,
     tile_zero,
 )
-from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4
+from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 
 #: Packed rows in one block of the sum of the weight gradients: a panel's gates of the block stay in the L1 cache.
 SUM_BLOCK = 128
@@ -92,14 +92,20 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride)
 
 
 @inline
+def _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w, n_panels, width):
+    for q in range(n_panels):
+        target = offset(out, q * width)
+        panel = offset(w, q * gates.panels * gates.width * width)
+        r = _transposed_tiles(tall, 0, rows, keep, target, out_stride, gates, panel, width)
+        r = _transposed_tiles(middle, r, rows, keep, target, out_stride, gates, panel, width)
+        _transposed_tiles(one, r, rows, keep, target, out_stride, gates, panel, width)
+
+
+@inline
 def transposed_product(rows, keep, out, out_stride, gates, w, n_panels, pair):
     """out = W^T dz for ``rows`` rows (``keep``: out += W^T dz); ``w`` holds ``n_panels`` panels of ``pair`` outputs."""
-    for q in range(n_panels):
-        target = offset(out, q * pair)
-        panel = offset(w, q * gates.panels * gates.width * pair)
-        r = _transposed_tiles(tile_shape(TALL_2, 2), 0, rows, keep, target, out_stride, gates, panel, pair)
-        r = _transposed_tiles(tile_shape(MIDDLE_2, 2), r, rows, keep, target, out_stride, gates, panel, pair)
-        _transposed_tiles(tile_shape(1, 2), r, rows, keep, target, out_stride, gates, panel, pair)
+    tall, middle, one = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2), tile_shape(1, 2)
+    _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w, n_panels, pair)
 
 
 @inline
@@ -110,7 +116,12 @@ def _input_gradient_rows(gates, w, first, keep, dx, begin, end):
     for r in range(begin, end, ROW_BLOCK):
         dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels)
         out = offset(pointer(dx), r * stride)
-        transposed_product(min(ROW_BLOCK, end - r), keep, out, stride, dz, pointer(w), n_panels, pair)
+        rows = min(ROW_BLOCK, end - r)
+        if pair * w.itemsize == VECTOR_BYTES:  # few features: one vector holds them all
+            tall, middle, one = tile_shape(TALL_2, 1), tile_shape(MIDDLE_2, 1), tile_shape(1, 1)
+            _transposed_panels(tall, middle, one, rows, keep, out, stride, dz, pointer(w), n_panels, pair)
+        else:
+            transposed_product(rows, keep, out, stride, dz, pointer(w), n_panels, pair)
 
 
 @kernel(parallel=True)
@@ -121,13 +132,13 @@ def input_gradient(gates, w, first, keep, dx, shards):
     ----------
     gates : array of shape (P, N, V*W)
         Gradients of the pre-activations.
-    w : array of shape (Q, P * width, 2 W)
+    w : array of shape (Q, P * width, 2 W) or, for W features and fewer, (1, P * width, W)
         Transposed weights of `fastrecur.kernels.cpu.panels.pack_transposed`.
     first : int
         Which numbers of a panel's V*W take part: ``first..first + width``.
     keep : bool
         Add to ``dx`` instead of assigning it (the second direction of a layer).
-    dx : array of shape (N, Q * 2 W)
+    dx : array of shape (N, Q * 2 W) or (N, W)
     shards : int64 array
         Bounds of the packed rows that each thread takes.
     """
