@@ -55,8 +55,10 @@ class team:
         self._locked = False
 
     def __enter__(self):
-        layer = _layer() if self._n_threads > 1 else "serial"
-        if layer in ("serial", "tbb"):
+        if self._n_threads == 1:
+            return 1
+        layer = _layer()
+        if layer == "tbb":
             return self._n_threads
         if layer == "omp":
             return self._n_threads if os.getpid() == _importing_process else 1

@@ -25,23 +25,25 @@ class Workspace:
 
     def take(self, name, *shape):
         """Array of the given shape with undefined contents; the same memory for the same name."""
-        view = self._views.get((name, shape))
-        if view is not None:
-            return view
-        size = math.prod(shape)
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.size < size:
-            buffer = self._buffers[name] = panels.aligned_empty((size,), self._dtype)
-            self._views.clear()
-        elif len(self._views) > 1000:
-            self._views.clear()
-        view = self._views[name, shape] = buffer[:size].reshape(shape)
+        views = self._views.get(name)
+        if views is None:
+            views = self._views[name] = {}
+        view = views.get(shape)
+        if view is None:
+            size = math.prod(shape)
+            buffer = self._buffers.get(name)
+            if buffer is None or buffer.size < size:
+                buffer = self._buffers[name] = panels.aligned_empty((size,), self._dtype)
+                views.clear()
+            elif len(views) > 100:
+                views.clear()
+            view = views[shape] = buffer[:size].reshape(shape)
         return view
 
     def release(self, name):
         """Leave a buffer to whoever holds it: the next `take` gets another one."""
         self._buffers.pop(name, None)
-        self._views.clear()
+        self._views.pop(name, None)
 
     def packing(self, lengths):
         """`Packing` of a batch, the same one again for the same lengths."""
@@ -90,6 +92,7 @@ class _Direction:
         self.names = [f"weight_ih{end}", f"weight_hh{end}", *(bias + end for bias in BIASES[cell])]
         self.segments = 1 if layer == 0 else stack.n_directions
         self.n_features = stack.parameters.arrays[self.names[0]].shape[1] // self.segments
+        self.pair, self.hidden_width = 2 * panels.lanes(dtype), stack.padded
         few = layer == 0 and self.n_features <= panels.lanes(dtype)
         self.input_width = panels.lanes(dtype) if few else panels.padded(self.n_features, dtype)  # of a row of dx
         self.n_inputs = self.segments * self.n_features + self.n_hidden
@@ -125,8 +128,8 @@ class _Direction:
         if features:
             weight, columns, segments, n = w_ih, self.layout.features, self.segments, self.input_width
         else:
-            weight, columns, segments, n = w_hh, self.layout.hidden, 1, panels.padded(self.n_hidden, self.dtype)
-        pair = min(n, 2 * panels.lanes(self.dtype))
+            weight, columns, segments, n = w_hh, self.layout.hidden, 1, self.hidden_width
+        pair = min(n, self.pair)
         n_panels = segments * n // pair
         out = workspace.take(("transposed", self.index, features), n_panels, columns.size, pair)
         panels.pack_transposed(weight, columns, segments, out)
@@ -324,7 +327,8 @@ class RecurrentStack:
         """Padded copy (L * D, B, padded H) of the gradient of the final states, in the order of the packed batch."""
         packing, n_states = trace.packing, self.num_layers * self.n_directions
         out = trace.workspace.take(name, n_states, packing.n_rows, self.padded)
-        out[:] = 0.0
+        if given is None or len(given) < n_states or self.hidden_size < self.padded:
+            out[:] = 0.0
         if given is not None:  # of all layers, or of the last one
             first = n_states - len(given)
             out[first:, :, : self.hidden_size] = given if packing.equal else given[:, packing.order]
