@@ -10,7 +10,7 @@ from numba.core.codegen import get_host_cpu_features
 
 AVX2 = "+avx,+avx2,+bmi,+bmi2,+fma,+popcnt,+sse4.1,+sse4.2"
 
-#: The gated cells in single precision: all tile shapes are in them but those of two vectors, which dh and dx take.
+#: The gated cells in single precision: every tile shape is in them.
 SELECTION = "test_forward_and_gradients_equal_the_reference and float32 and (33 or 63) and (lstm or gru)"
 
 
