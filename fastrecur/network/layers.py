@@ -1,6 +1,7 @@
 """The layers' public face: batch-first arrays in and out, around `fastrecur.network.recurrent.RecurrentStack`."""
 
 import functools
+import weakref
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -52,11 +53,14 @@ class _Layer:
         )
         self._workspace = Workspace(self.dtype)
         self._trace = None
+        self._handed_out = []
 
     @property
     def parameters(self):
-        """Parameters by PyTorch's names: copy-free views. After writing to them, call `load_parameters`."""
-        return dict(self._parameters.arrays)
+        """Parameters by PyTorch's names: the arrays themselves. What is written to them counts at the next call."""
+        arrays = {name: array.view() for name, array in self._parameters.arrays.items()}
+        self._handed_out += [weakref.ref(array) for array in arrays.values()]
+        return arrays
 
     @property
     def grads(self):
@@ -111,6 +115,7 @@ class _Layer:
         """
         x, packing, starts = self._check_input(x, lengths)
         initial = self._check_state("state", state, len(x))
+        self._read_parameters()
         workspace = self._workspace if training else Fresh(self.dtype)
         packed = self._pack(x, packing, starts)
         n_threads = threads.resolve_threads(self.n_threads)
@@ -194,9 +199,19 @@ class _Layer:
         if x_t.ndim != 2 or x_t.shape[1] != self.input_size or 0 in x_t.shape:
             raise ValueError(f"x_t must have shape (B, {self.input_size}) with B of at least 1, found {x_t.shape}.")
         validation.check_real("x_t", x_t)
+        self._read_parameters()
         x_t = np.ascontiguousarray(x_t, dtype=self.dtype)
         state = self._stack.step(x_t[:, np.newaxis], self._check_state("state", state, len(x_t)))
         return state[0][-1].copy(), self._state(state)
+
+    def __getstate__(self):
+        return self.__dict__ | {"_handed_out": []}
+
+    def _read_parameters(self):
+        """Read the parameters anew if a caller may have written to them: as long as he holds an array of them."""
+        if self._handed_out:
+            self._handed_out = [array for array in self._handed_out if array() is not None]
+            self._stack.refresh()
 
     def _check_input(self, x, lengths):
         x = np.asarray(x)

@@ -36,9 +36,19 @@ class Parameters:
         pieces = dict(zip(order, np.split(self.flat, np.cumsum(sizes)[:-1]), strict=True))
         self.arrays: dict[str, np.ndarray] = {name: pieces[name].reshape(shape) for name, shape in self.shapes.items()}
 
+    def __reduce__(self):
+        return _with_values, (self.shapes, self.flat)
+
     def zeros_like(self):
         """Parameters of the same shapes, all zero: gradients, moments."""
         return Parameters(self.shapes, self.flat.dtype)
+
+
+def _with_values(shapes, flat):
+    """`Parameters` out of a pickle: the arrays are views of the vector again."""
+    parameters = Parameters(shapes, flat.dtype)
+    parameters.flat[:] = flat
+    return parameters
 
 
 def is_bias(name):

@@ -106,6 +106,9 @@ class _Direction:
         self.w = panels.aligned_empty((p, self.n_inputs, self.columns), dtype)
         self.bias = panels.aligned_empty((p, self.gate_columns), dtype)
 
+    def __getstate__(self):
+        return self.__dict__ | {"_arrays": {}}
+
     def arrays(self, parameters):
         """w_ih, w_hh, bias_ih, bias_hh out of ``parameters`` (a cell with one bias has an empty bias_hh)."""
         found = self._arrays.get(parameters)

@@ -715,6 +715,36 @@ def test_pickle(cell, training):
     assert_same_bits(run(copy, x, dy=dy), run(layer, x, dy=dy))
     for name in layer.parameters:
         copy.parameters[name][:] = 0.0  # still views of what the copy computes with
-    copy.load_parameters(copy.parameters)
     assert not copy.forward(x)[0].any()
     assert layer.forward(x)[0].any()
+
+
+@each_cell
+def test_parameters_written_in_place_count(cell):
+    layer, x = make(cell, 3, 5, 2, random_state=0), normal(0, 4, 6, 3)
+    held = layer.parameters["weight_hh_l1"]
+    for _ in range(2):  # again, from an array that was handed out before the call in between
+        held *= 0.5
+        other = make(cell, 3, 5, 2, random_state=1)
+        other.load_parameters({name: array.copy() for name, array in layer.parameters.items()})
+        np.testing.assert_array_equal(layer.forward(x)[0], other.forward(x)[0])
+    layer.parameters["weight_ih_l0"][:] = 0.0  # nobody holds it when forward is called
+    held[:] = 0.0
+    other.load_parameters(layer.parameters)
+    np.testing.assert_array_equal(layer.step(x[:, 0])[0], other.step(x[:, 0])[0])
+
+
+@each_cell
+def test_a_loop_of_gradient_descent(cell):
+    """Written as with PyTorch: parameters changed in place, gradients set to zero."""
+    layer, x = make(cell, 2, 8, 1), normal(0, 16, 5, 2)
+    losses = []
+    for _ in range(40):
+        error = layer.forward(x, training=True)[0]  # the target is 0
+        losses.append(float((error**2).mean()))
+        layer.backward(2 * error / error.size)
+        for name, parameter in layer.parameters.items():
+            parameter -= 3.0 * layer.grads[name]
+            layer.grads[name][:] = 0.0
+    assert losses[-1] < 0.3 * losses[0]
+    assert (np.diff(losses) < 0).all()
