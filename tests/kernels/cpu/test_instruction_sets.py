@@ -23,7 +23,7 @@ def test_cells_on_another_instruction_set(name, cpu, features):
     target = "from fastrecur.kernels.cpu.target import INSTRUCTION_SET; print(INSTRUCTION_SET)"
     found = subprocess.run([sys.executable, "-c", target], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == name
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels/cpu/test_cells.py"]
+    tests = [sys.executable, "-m", "pytest", "-q", "tests/kernels/cpu/test_cells.py"]
     result = subprocess.run([*tests, "-k", SELECTION], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     assert " passed" in result.stdout
