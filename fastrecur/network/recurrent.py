@@ -74,7 +74,6 @@ class Trace:
     packing: object
     workspace: Workspace
     record: bool
-    shards: list
     inputs: list
     states: list
     cells: list
@@ -198,7 +197,7 @@ class RecurrentStack:
         trace : Trace
             ``trace.states[-1]`` (B + N, D, padded H) holds the outputs of the last layer, from row B on.
         """
-        trace = Trace(packing, workspace, record, [], [], [], [], [])
+        trace = Trace(packing, workspace, record, [], [], [], [])
         n_rows, n_packed = packing.n_rows, packing.n_packed
         with threads.team(n_threads) as n_threads:
             for k, layer in enumerate(self.layers):
@@ -207,15 +206,14 @@ class RecurrentStack:
                 shards = threads.row_shards(packing.lengths, layer[0].w.size, n_threads)
                 trace.inputs.append(x)
                 trace.states.append(h)
-                trace.shards.append(shards)
                 for direction in layer:
-                    self._forward(direction, trace, initial)
+                    self._forward(direction, trace, shards, initial)
                 x = h[n_rows:]
         return trace
 
-    def _forward(self, direction, trace, initial):
+    def _forward(self, direction, trace, shards, initial):
         packing, workspace, record = trace.packing, trace.workspace, trace.record
-        h, x, shards, d = trace.states[-1], trace.inputs[-1], trace.shards[-1], direction.direction
+        h, x, d = trace.states[-1], trace.inputs[-1], direction.direction
         n_rows, n_packed, key = packing.n_rows, packing.n_packed, direction.index
         steps = packing.steps(d)
         if initial is not None:
@@ -345,7 +343,7 @@ class RecurrentStack:
         dx = workspace.take(("dx", k), packing.n_packed, first.segments, first.input_width) if need_dx else None
         for direction in self.layers[k]:
             key = direction.index
-            gates = self._gate_gradient(direction, trace, dy, dh[key], dc[key] if dc is not None else None)
+            gates = self._gate_gradient(direction, trace, n_threads, dy, dh[key], dc[key] if dc is not None else None)
             self._weight_gradient(direction, trace, gates, grads, n_threads)
             if dx is not None:
                 w = direction.transposed(self.parameters, workspace, features=True)
@@ -354,10 +352,11 @@ class RecurrentStack:
                 products.input_gradient(gates, w, 0, direction.direction > 0, out, shards)
         return dx
 
-    def _gate_gradient(self, direction, trace, dy, dh, dc):
+    def _gate_gradient(self, direction, trace, n_threads, dy, dh, dc):
         """The recurrence, backwards: gradients of the pre-activations, over the gates; ``dh``, ``dc`` in place."""
         k, d = direction.layer, direction.direction
-        h, shards, gates = trace.states[k], trace.shards[k], trace.gates[direction.index]
+        h, gates = trace.states[k], trace.gates[direction.index]
+        shards = threads.row_shards(trace.packing.lengths, direction.w.size, n_threads)
         w = direction.transposed(self.parameters, trace.workspace, features=False)
         steps = trace.packing.steps(d)
         if self.cell == "rnn":

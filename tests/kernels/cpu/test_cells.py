@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fastrecur.kernels import threads
+from fastrecur.kernels.cpu import lstm
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, recurrent_shapes, suffix
 from fastrecur.network.recurrent import RecurrentStack, Workspace
@@ -256,7 +257,7 @@ def test_one_thread_equals_many(cell, lengths, dtype, monkeypatch):
     expected = by_kernels(problems, dtype)
     for n_threads in (2, 3):
         results, _, _, trace = forward(problems, dtype, n_threads)
-        assert len(trace.shards[0]) - 1 == min(n_threads, len(lengths))
+        assert len(threads.row_shards(trace.packing.lengths, 10**9, n_threads)) - 1 == min(n_threads, len(lengths))
         assert_same_bits(results, expected, results)
         assert_same_bits(by_kernels(problems, dtype, n_threads), expected)
 
@@ -340,3 +341,16 @@ def test_nan_stays_in_its_row(cell, dtype):
         np.testing.assert_array_equal(actual[d, before[d]], expected[d, before[d]])
         others = np.delete(index, 4, axis=0)
         np.testing.assert_array_equal(actual[d, others], expected[d, others])
+
+
+def test_backward_shares_only_while_it_may_itself(monkeypatch):
+    """Under workqueue two calls that share at once end the process: what forward was allowed does not count."""
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(threads, "_layer", lambda: "workqueue")
+    shares, kernel = [], lstm.lstm_backward
+    monkeypatch.setattr(lstm, "lstm_backward", lambda *args: (shares.append(len(args[-1]) - 1), kernel(*args)))
+    problems = make("lstm", (5,) * 7, 3, 17)
+    *_, stack, _, trace = forward(problems, "float32", 2, record=True)
+    with threads._one_at_a_time:  # another Python thread is inside
+        stack.backward(trace, stack.parameters.zeros_like(), 2, need_dx=False)
+    assert shares == [1, 1]
