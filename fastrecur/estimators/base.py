@@ -141,6 +141,8 @@ class RecurrentEstimator(BaseEstimator):
         continued = self.warm_start and hasattr(self, "weights_")
         sequences = self._check_sequences(X, reset=not continued)
         weights, unit = self._check_weights(sample_weight, sequences)
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         try:
             targets = self._check_targets(y, weights, continued)
         except (TypeError, ValueError) as error:

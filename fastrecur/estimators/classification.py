@@ -20,8 +20,6 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
 
     def _check_targets(self, y, weights, continued):
         """Labels as numbers 0..K-1, int64; sets `classes_`."""
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         y = column_or_1d(y, warn=True)
         self._check_number(y, len(weights))
         if y.dtype.kind in "fO":

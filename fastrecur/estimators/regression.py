@@ -24,8 +24,6 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
 
     def _check_targets(self, y, weights, continued):
         """Standardised targets (n, K), float64; sets their (weighted) mean and scale."""
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         y = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y")
         if y.ndim not in (1, 2):
             raise ValueError(f"y must have shape (n,) or (n, K), found {y.shape if y.ndim else 'a scalar'}.")
