@@ -26,9 +26,7 @@ import numpy as np
 
 from fastrecur.kernels.compile import inline, kernel
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
-from fastrecur.kernels.cpu.target import VECTOR_BYTES
-
-CACHE_LINE = 64
+from fastrecur.kernels.cpu.target import CACHE_LINE, VECTOR_BYTES
 
 
 def lanes(dtype):
