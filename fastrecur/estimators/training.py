@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastrecur.estimators.progress import Progress
 from fastrecur.network.model import Model
 from fastrecur.network.optimisers import make_optimiser
-from fastrecur.network.recurrent import Workspace
+from fastrecur.network.workspace import Workspace
 from fastrecur.sequences import Sequences
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from fastrecur.kernels.cpu import batches, head
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
-from fastrecur.network.recurrent import RecurrentStack, Workspace
+from fastrecur.network.recurrent import RecurrentStack
+from fastrecur.network.workspace import Workspace
 
 #: Sequences of one batch of `Model.outputs`, and time steps of one piece of it: what prediction holds in memory.
 PREDICT_ROWS, PREDICT_STEPS = 256, 64
@@ -79,7 +80,7 @@ class Model:
             grads.arrays["head_weight"], grads.arrays["head_bias"], dpooled,
         )  # fmt: skip
         dlast = dpooled.reshape(len(rows), self.stack.n_directions, -1).transpose(1, 0, 2)
-        self.stack.backward(trace, grads, n_threads, dlast=dlast, need_dx=False)
+        self.stack.backward(trace, grads, n_threads, dlast=dlast)
         return value
 
     def _pack(self, sequences, rows, workspace):

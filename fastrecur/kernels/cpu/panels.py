@@ -42,10 +42,9 @@ def padded(n, dtype):
 
 def aligned_empty(shape, dtype):
     """Array of undefined contents that begins on a cache line: a vector that straddles two costs two loads."""
-    dtype = np.dtype(dtype)
-    memory = np.empty(math.prod(shape) * dtype.itemsize + CACHE_LINE, np.uint8)
-    first = -memory.ctypes.data % CACHE_LINE
-    return memory[first : first + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+    memory = np.empty(math.prod(shape) + CACHE_LINE // dtype.itemsize, dtype)
+    first = -memory.__array_interface__["data"][0] % CACHE_LINE // dtype.itemsize
+    return memory[first : first + math.prod(shape)].reshape(shape)
 
 
 @dataclass(frozen=True)
