@@ -13,8 +13,9 @@ import joblib
 import numba
 import numpy as np
 
-#: Multiply-adds that one thread does in about 20 microseconds: below, waking a second one costs more than it saves.
-WORTH_A_THREAD = 1_500_000
+#: Multiply-adds of a share, about 120 microseconds of a thread with AVX-512. With shares of half as many, a second
+#: thread gained nothing over one (LSTM, H 32, two cores) and cost much where other processes wanted its core.
+WORTH_A_THREAD = 4_000_000
 
 _one_at_a_time = threading.Lock()
 _importing_process = os.getpid()
