@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from fastrecur.estimators.training import Training, Validation, train
+from fastrecur.estimators.training import Training, Validation, fitted_attributes, train, warn_of_ending
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.network.model import Model
 from fastrecur.sequences import check_sequences
@@ -124,16 +124,18 @@ class RecurrentEstimator(BaseEstimator):
         ConvergenceWarning
             If the loss was still falling after ``max_iter`` epochs.
         RuntimeWarning
-            If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept.
+            If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept. A second
+            interrupt, before `fit` has returned, is raised and leaves the estimator as it was.
         """
         before = dict(self.__dict__)
         try:
             training = self._prepare(X, y, sample_weight)
+            train(training)
+            self.__dict__.update(fitted_attributes(training))
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__ = before
             raise
-        train(training)
+        warn_of_ending(training)
         return self
 
     def _prepare(self, X, y, sample_weight):
