@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastrecur.estimators.training import Training, Validation, fitted_attributes, train, warn_of_ending
 from fastrecur.kernels.threads import resolve_threads
+from fastrecur.masks import refuse_masked
 from fastrecur.network.model import Model
 from fastrecur.sequences import check_sequences
 
@@ -142,15 +143,18 @@ class RecurrentEstimator(BaseEstimator):
         """Everything up to the first epoch: all checks, the network, the split."""
         continued = self.warm_start and hasattr(self, "weights_")
         sequences = self._check_sequences(X, reset=not continued)
+        refuse_masked(sample_weight, "sample_weight")
         weights, unit = self._check_weights(sample_weight, sequences)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        refuse_masked(y, "y")
         try:
             targets = self._check_targets(y, weights, continued)
         except (TypeError, ValueError) as error:
             if re.search(r"\by\b", str(error)):
                 raise
-            raise type(error)(f"y cannot be the targets: {error}") from error
+            text = str(error).strip().split("\n")[0]  # scikit-learn shows the array below
+            raise type(error)(f"y cannot be the targets: {text}") from error
         batch_size = min(32 if self.batch_size == "auto" else self.batch_size, len(targets))
         self._check_memory(sequences, batch_size)
         random_state = check_random_state(self.random_state)
