@@ -134,7 +134,8 @@ class Model:
         if self.stack.n_directions == 2 or n_steps <= PREDICT_STEPS:
             packing, x = self._pack(sequences, rows, workspace)
             return self._pooled(self.stack.forward(x, packing, workspace, n_threads))
-        pooled, state = np.empty((len(rows), self._width), self.dtype), None
+        pooled = np.empty((len(rows), self._width), self.dtype)
+        state: tuple | None = None
         for t in range(0, n_steps, PREDICT_STEPS):
             n_alive = np.count_nonzero(lengths > t)  # the first ones: lengths never rise
             packing = Packing(np.minimum(lengths[:n_alive] - t, PREDICT_STEPS))
