@@ -36,7 +36,7 @@ def resolve_threads(n_threads):
     """``n_threads`` as a number: None is `available_threads`; never more than Numba can start."""
     if n_threads is None:
         return available_threads()
-    return min(n_threads, numba.config.NUMBA_NUM_THREADS)
+    return min(int(n_threads), numba.config.NUMBA_NUM_THREADS)
 
 
 def _layer():
