@@ -120,8 +120,28 @@ def _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w,
 
 
 @inline
+def _transposed_row(shape, q, keep, out, gates, w, n_panels, width):
+    """One row of several panels of outputs at once, for independent sums; returns the first panel left over."""
+    panel = gates.panels * gates.width * width
+    while q + len(shape) <= n_panels:
+        target = offset(out, q * width)
+        acc = tile_load(shape, target, width) if keep else tile_zero(shape, target)
+        for p in range(gates.panels):
+            piece = offset(w, q * panel + p * gates.width * width)
+            acc = panel_dot(acc, offset(gates.data, p * gates.panel_stride), 1, piece, panel, width, gates.width)
+        tile_store(acc, target, width)
+        q += len(shape)
+    return q
+
+
+@inline
 def transposed_product(rows, keep, out, out_stride, gates, w, n_panels, pair):
     """out = W^T dz for ``rows`` rows (``keep``: out += W^T dz); ``w`` holds ``n_panels`` panels of ``pair`` outputs."""
+    if rows == 1:
+        q = _transposed_row(tile_shape(4, 2), 0, keep, out, gates, w, n_panels, pair)
+        q = _transposed_row(tile_shape(2, 2), q, keep, out, gates, w, n_panels, pair)
+        _transposed_row(tile_shape(1, 2), q, keep, out, gates, w, n_panels, pair)
+        return
     tall, middle, one = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2), tile_shape(1, 2)
     _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w, n_panels, pair)
 
