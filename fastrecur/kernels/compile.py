@@ -2,11 +2,11 @@
 
 ``inline``
     Pieces of kernels. Compiled into whatever calls them, never on their own.
-``kernel``
-    Entry points. Compiled at the first call for each set of argument types (importing the package compiles
-    nothing), kept on disk, and free of the interpreter lock while they run.
+``kernel``, ``SharedKernel``
+    Entry points, of one thread and of several. Compiled at the first call for each set of argument types (importing
+    the package compiles nothing), kept on disk, and free of the interpreter lock while they run.
 
-Both use ``error_model="numpy"``: Python's model tests every division for zero, which stops vectorisation. No
+All use ``error_model="numpy"``: Python's model tests every division for zero, which stops vectorisation. No
 fast-math flag is set: NaN and infinity stay what they are, and the bits of a sum do not depend on where it is
 compiled. Fused multiply-adds are asked for by name.
 
@@ -62,6 +62,8 @@ def cache_directory():
 class _Locator(_CacheLocator):
     """Tells Numba's cache to use `cache_directory`, with the sources' hash for a time stamp."""
 
+    suffix = ""
+
     def __init__(self, py_func):
         self._py_file = py_func.__code__.co_filename
         self._line = py_func.__code__.co_firstlineno
@@ -73,11 +75,15 @@ class _Locator(_CacheLocator):
         return source_stamp()
 
     def get_disambiguator(self):
-        return str(self._line)
+        return f"{self._line}{self.suffix}"
 
     @classmethod
     def from_function(cls, py_func, py_file):
         return cls(py_func)
+
+
+class _SharedLocator(_Locator):
+    suffix = "-shared"
 
 
 class _Impl(CompileResultCacheImpl):
@@ -91,18 +97,45 @@ class _Impl(CompileResultCacheImpl):
             numba.config.CACHE_LOCATOR_CLASSES = overridden
 
 
+class _SharedImpl(_Impl):
+    _locator_classes = (_SharedLocator,)
+
+
 class _Cache(FunctionCache):
     _impl_class = _Impl
 
 
-def kernel(function=None, *, parallel=False):
-    """Decorate an entry point: see the module's docstring."""
-    if function is None:
-        return functools.partial(kernel, parallel=parallel)
-    only_prange = {"prange": True} | dict.fromkeys(
-        ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
-    )
-    dispatcher = numba.njit(function, error_model="numpy", nogil=True, parallel=only_prange if parallel else False)
+class _SharedCache(FunctionCache):
+    _impl_class = _SharedImpl
+
+
+def _compiled(function, cache, **options):
+    dispatcher = numba.njit(function, error_model="numpy", nogil=True, **options)
     if not numba.config.DISABLE_JIT and cache_directory() is not None:
-        dispatcher._cache = _Cache(function)
+        dispatcher._cache = cache(function)
     return dispatcher
+
+
+def kernel(function):
+    """Decorate an entry point: see the module's docstring."""
+    return _compiled(function, _Cache)
+
+
+class SharedKernel:
+    """Decorate an entry point whose last argument, ``shards``, bounds what each thread takes, and that loops over them.
+
+    It is compiled twice, each when it is first called for: for one share as a plain loop, which neither starts nor
+    enters Numba's threading layer, and for several as a parallel one.
+    """
+
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        only_prange = {"prange": True} | dict.fromkeys(
+            ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
+        )
+        self.alone = kernel(function)
+        self.shared = _compiled(function, _SharedCache, parallel=only_prange)
+
+    def __call__(self, *args):
+        """Run the kernel."""
+        return (self.alone if len(args[-1]) == 2 else self.shared)(*args)

@@ -1,8 +1,8 @@
 """How work is shared among threads, and when it is not worth it.
 
 Threads take contiguous shares of rows. The bits of a result never depend on the shares, and a kernel with one share
-does not enter Numba's threading layer, so that falling back to one thread is always safe: it is what happens for small
-work, and wherever the layer cannot be entered.
+neither starts nor enters Numba's threading layer, so that falling back to one thread is always safe: it is what happens
+for small work, and wherever the layer cannot be entered.
 """
 
 import functools
@@ -30,13 +30,13 @@ def available_threads():
     if getattr(backend, "nesting_level", 0):
         return 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return _cores(os.getpid(), allowed)
+    return max(1, min(_cores(os.getpid(), allowed), numba.config.NUMBA_NUM_THREADS))
 
 
 @functools.lru_cache(maxsize=8)
 def _cores(process, allowed):
     """Cores for a process; joblib reads the limits of its container anew at each call, for 50 microseconds."""
-    return max(1, min(joblib.cpu_count(), numba.config.NUMBA_NUM_THREADS))
+    return joblib.cpu_count()
 
 
 def resolve_threads(n_threads):
@@ -106,9 +106,9 @@ class team:
         self._locked = False
 
     def __enter__(self):
-        layer = _layer() or _start()
         if self._n_threads == 1:
             return 1
+        layer = _layer() or _start()
         if layer == "tbb":
             return self._n_threads
         if layer == "omp":

@@ -143,8 +143,9 @@ class RecurrentStack:
         with threads.team(n_threads) as n_threads:
             trace = workspace.trace(self, packing, n_threads, record)
             trace.inputs[0] = x
-            if outputs is not None:
-                trace.states[-1] = outputs
+            if outputs is None:
+                outputs = workspace.take("outputs of the last layer", *self.states_shape(packing))
+            trace.states[-1] = outputs
             if initial is None:
                 for state in (*trace.states, *trace.cells):
                     state[:n_rows] = 0.0

@@ -51,7 +51,7 @@ class Workspace:
 
     def trace(self, stack, packing, n_threads, record):
         """`Trace` of a batch, the same one again for the same packing."""
-        key = packing, n_threads, record
+        key = stack, packing, n_threads, record
         trace = self._traces.get(key)
         if trace is None:
             if len(self._traces) > 20:
@@ -74,7 +74,8 @@ class Trace:
     shards : list of int64 arrays
         Rows of the batch for each thread, by layer.
     inputs, states : list of arrays
-        By layer: what it read (N, S, F) and its h (B + N, D, padded H).
+        By layer: what it read (N, S, F) and its h (B + N, D, padded H). The first input and the last layer's h come
+        with each forward pass.
     cells, gates : list of arrays
         By layer and direction: c (LSTM alone), and the record of the gates or scratch in its place.
     """
@@ -84,8 +85,9 @@ class Trace:
         self.packing, self.record, self._workspace = packing, record, workspace
         self.steps = [packing.steps(d) for d in range(stack.n_directions)]
         self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
-        self.states = [workspace.take(("h", k), *stack.states_shape(packing)) for k in range(stack.num_layers)]
-        self.inputs = [None, *(h[n_rows:] for h in self.states[:-1])]
+        below = [workspace.take(("h", k), *stack.states_shape(packing)) for k in range(stack.num_layers - 1)]
+        self.states = [*below, None]
+        self.inputs = [None, *(h[n_rows:] for h in below)]
         self.cells, self.gates = [], []
         for direction in stack.directions:
             shape = len(self.shards[direction.layer]) - 1, 1, direction.scratch

@@ -34,14 +34,19 @@ def dispatchers():
     found = {}
     for info in pkgutil.walk_packages(fastrecur.kernels.__path__, "fastrecur.kernels."):
         for function in vars(importlib.import_module(info.name)).values():
-            if isinstance(function, Dispatcher):
-                found[f"{function.py_func.__module__}.{function.py_func.__qualname__}"] = function
+            shared = isinstance(function, policy.SharedKernel)
+            for f in (function.alone, function.shared) if shared else (function,):
+                if isinstance(f, Dispatcher):
+                    name = f"{f.py_func.__module__}.{f.py_func.__qualname__}"
+                    found[name + "-shared" * bool(f.targetoptions.get("parallel"))] = f
     return found
 
 
 #: The kernels of a recurrent layer's training; others serve the network around it.
-RECURRENT = {"rnn_forward", "rnn_backward", "lstm_forward", "lstm_backward", "gru_forward", "gru_backward"}
-RECURRENT |= {"weight_gradient", "input_gradient", "pack_layer", "unpack_layer", "pack_transposed", "_fill_steps"}
+SHARED = {"rnn_forward", "rnn_backward", "lstm_forward", "lstm_backward", "gru_forward", "gru_backward"}
+SHARED |= {"weight_gradient", "input_gradient"}
+RECURRENT = SHARED | {f"{name}-shared" for name in SHARED}
+RECURRENT |= {"pack_layer", "unpack_layer", "pack_transposed", "_fill_steps"}
 RECURRENT |= {
     "rnn_step",
     "lstm_step",
@@ -87,7 +92,8 @@ def test_every_entry_point_has_the_cache_and_no_inlined_piece_has():
         assert not function.targetoptions.get("fastmath"), name
         assert function._can_compile, name  # lazily, for each set of argument types
         if name in entries:
-            assert isinstance(function._cache, policy._Cache if policy.cache_directory() else NullCache), name
+            kind = policy._SharedCache if name.endswith("-shared") else policy._Cache
+            assert isinstance(function._cache, kind if policy.cache_directory() else NullCache), name
         else:
             assert isinstance(function._cache, NullCache), name
 
@@ -112,9 +118,26 @@ def test_only_loops_asked_for_run_in_parallel():
     def function():
         pass
 
-    assert policy.kernel(function).targetoptions["parallel"] is False
-    parallel = policy.kernel(parallel=True)(function).targetoptions["parallel"]
-    assert [name for name, on in parallel.items() if on] == ["prange"]
+    both = policy.SharedKernel(function)
+    assert not both.alone.targetoptions.get("parallel")
+    assert [name for name, on in both.shared.targetoptions["parallel"].items() if on] == ["prange"]
+
+
+def test_one_share_neither_compiles_for_several_threads_nor_starts_their_layer():
+    script = """
+import numba, numpy as np
+from fastrecur.kernels.cpu import lstm
+from fastrecur.layers import LSTM
+layer = LSTM(3, 5, n_threads=1)
+y, _ = layer.forward(np.zeros((4, 6, 3)), training=True)
+layer.backward(np.ones_like(y))
+assert lstm.lstm_forward.alone.overloads and not lstm.lstm_forward.shared.overloads
+try:
+    numba.threading_layer()
+except ValueError:
+    print("not started")
+"""
+    assert run(script).stdout.split() == ["not", "started"]
 
 
 def test_without_jit_there_is_no_cache_and_python_runs():
@@ -154,20 +177,22 @@ from fastrecur.kernels import threads
 from fastrecur.layers import GRU, LSTM, RNN
 from numba.core.dispatcher import Dispatcher
 threads.WORTH_A_THREAD = 1
-x, shape = np.zeros((4, 6, 3), np.float32), (2, 4, 5)
+x, shape = np.zeros((4, 6, 3), np.float32), (2, 4, 20)
 for kind in (RNN, LSTM, GRU):
-    kind(3, 5, num_layers=2).step(x[:, 0])
+    kind(3, 20, num_layers=2).step(x[:, 0])
     state = (np.zeros(shape), np.zeros(shape)) if kind is LSTM else np.zeros(shape)
     for n_threads in (1, 2):
-        layer = kind(3, 5, bidirectional=True, n_threads=n_threads)
+        layer = kind(3, 20, bidirectional=True, n_threads=n_threads)
         for lengths in (None, [6, 2, 5, 1]):
             for x_as_given in (x, np.asfortranarray(x), np.zeros((6, 4, 3), np.float32).swapaxes(0, 1)):
                 y, _ = layer.forward(x_as_given, state, lengths, training=True)
                 layer.backward(np.ones_like(y), state)
 for info in pkgutil.walk_packages(fastrecur.kernels.__path__, "fastrecur.kernels."):
-    for name, f in vars(importlib.import_module(info.name)).items():
-        if isinstance(f, Dispatcher) and f.targetoptions.get("nogil") and f.py_func.__module__ == info.name:
-            print(name, sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()), len(f.overloads))
+    for name, both in vars(importlib.import_module(info.name)).items():
+        kernels = {name: getattr(both, "alone", both), name + "-shared": getattr(both, "shared", None)}
+        for name, f in kernels.items():
+            if isinstance(f, Dispatcher) and f.targetoptions.get("nogil") and f.py_func.__module__ == info.name:
+                print(name, sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()), len(f.overloads))
 """
 
 
@@ -181,7 +206,7 @@ def test_every_kernel_of_a_recurrent_layer_is_found_on_disk_and_large_ones_are_c
     for name, function in entry_points().items():
         hits, misses, compiled = counts[name.rpartition(".")[2]]
         assert (hits, misses) == (compiled, 0), name
-        if compiled and function.targetoptions["parallel"]:  # whatever the threads, lengths and layouts
+        if compiled and function.targetoptions.get("parallel"):  # whatever the threads, lengths and layouts
             assert compiled == 1, name
 
 

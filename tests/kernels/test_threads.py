@@ -104,13 +104,23 @@ def test_a_number_is_kept_up_to_what_numba_can_start(monkeypatch):
     assert [threads.resolve_threads(n) for n in (1, 3, 4, 5, 1000)] == [1, 3, 4, 4, 4]
 
 
+@pytest.fixture
+def _cores_counted_anew():
+    threads._cores.cache_clear()
+    yield
+    threads._cores.cache_clear()
+
+
+@pytest.mark.usefixtures("_cores_counted_anew")
 def test_none_is_all_cores_of_the_process(monkeypatch):
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 8)
     for cores, expected in ((1, 1), (3, 3), (8, 8), (20, 8)):
+        threads._cores.cache_clear()
         monkeypatch.setattr(joblib, "cpu_count", lambda cores=cores: cores)
         assert threads.resolve_threads(None) == threads.available_threads() == expected
 
 
+@pytest.mark.usefixtures("_cores_counted_anew")
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_one_inside_a_joblib_worker(backend, monkeypatch):
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 8)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from numba import prange
 
-from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.activations import tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
@@ -93,7 +93,7 @@ def _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s
     forward_rows(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
-@kernel(parallel=True)
+@SharedKernel
 def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards):
     """Twin of `fastrecur.kernels.reference.rnn_forward`, in panels.
 
@@ -110,11 +110,8 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
-    if len(shards) == 2:  # one thread stays out of the threading layer
-        _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, 0)
-    else:
-        for s in prange(len(shards) - 1):
-            _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s)
+    for s in prange(len(shards) - 1):
+        _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s)
 
 
 @kernel
@@ -158,7 +155,7 @@ def _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, s):
     backward_rows(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
-@kernel(parallel=True)
+@SharedKernel
 def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.rnn_backward`.
 
@@ -175,8 +172,5 @@ def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards):
     dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
     dh : array of shape (B, padded H)
     """
-    if len(shards) == 2:
-        _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, 0)
-    else:
-        for s in prange(len(shards) - 1):
-            _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, s)
+    for s in prange(len(shards) - 1):
+        _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, s)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from numba import prange
 
-from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
@@ -101,7 +101,7 @@ def _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s
     forward_rows(GRUCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
-@kernel(parallel=True)
+@SharedKernel
 def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards):
     """Twin of `fastrecur.kernels.reference.gru_forward`, in panels.
 
@@ -120,11 +120,8 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
-    if len(shards) == 2:  # one thread stays out of the threading layer
-        _forward(w, bias, x, features, steps, h, direction, gates, record, shards, 0)
-    else:
-        for s in prange(len(shards) - 1):
-            _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s)
+    for s in prange(len(shards) - 1):
+        _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s)
 
 
 @kernel
@@ -170,7 +167,7 @@ def _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, s):
     backward_rows(GRUCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
-@kernel(parallel=True)
+@SharedKernel
 def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.gru_backward`.
 
@@ -186,8 +183,5 @@ def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, shards):
     dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
     dh : array of shape (B, padded H)
     """
-    if len(shards) == 2:
-        _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, 0)
-    else:
-        for s in prange(len(shards) - 1):
-            _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, s)
+    for s in prange(len(shards) - 1):
+        _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, s)

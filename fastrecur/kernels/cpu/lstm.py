@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from numba import prange
 
-from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
@@ -97,7 +97,7 @@ def _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards
     forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
-@kernel(parallel=True)
+@SharedKernel
 def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, shards):
     """Twin of `fastrecur.kernels.reference.lstm_forward`, in panels.
 
@@ -116,11 +116,8 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, sh
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
-    if len(shards) == 2:  # one thread stays out of the threading layer
-        _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, 0)
-    else:
-        for s in prange(len(shards) - 1):
-            _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s)
+    for s in prange(len(shards) - 1):
+        _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s)
 
 
 @kernel
@@ -168,7 +165,7 @@ def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, s):
     backward_rows(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
-@kernel(parallel=True)
+@SharedKernel
 def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.lstm_backward`.
 
@@ -183,8 +180,5 @@ def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards):
     dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
     dh, dc : array of shape (B, padded H)
     """
-    if len(shards) == 2:
-        _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, 0)
-    else:
-        for s in prange(len(shards) - 1):
-            _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, s)
+    for s in prange(len(shards) - 1):
+        _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, s)

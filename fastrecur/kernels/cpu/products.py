@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from numba import prange
 
-from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.compile import SharedKernel, inline
 from fastrecur.kernels.cpu.simd import (
     load,
     offset,
@@ -162,7 +162,7 @@ def _input_gradient_rows(gates, w, first, keep, dx, begin, end):
             transposed_product(rows, keep, out, stride, dz, pointer(w), n_panels, pair)
 
 
-@kernel(parallel=True)
+@SharedKernel
 def input_gradient(gates, w, first, keep, dx, shards):
     """dx = W_ih^T dz for all packed rows at once.
 
@@ -180,11 +180,8 @@ def input_gradient(gates, w, first, keep, dx, shards):
     shards : int64 array
         Bounds of the packed rows that each thread takes.
     """
-    if len(shards) == 2:
-        _input_gradient_rows(gates, w, first, keep, dx, shards[0], shards[1])
-    else:
-        for s in prange(len(shards) - 1):
-            _input_gradient_rows(gates, w, first, keep, dx, shards[s], shards[s + 1])
+    for s in prange(len(shards) - 1):
+        _input_gradient_rows(gates, w, first, keep, dx, shards[s], shards[s + 1])
 
 
 # --- weight gradients ------------------------------------------------------------------------------------------------
@@ -309,7 +306,7 @@ def _weight_gradient_shard(
     )
 
 
-@kernel(parallel=True)
+@SharedKernel
 def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards):
     """dW and db of a layer: one matrix product over all packed rows, shared out by rows of dW.
 
@@ -336,12 +333,7 @@ def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors
     shards : int64 array
         Bounds of the P * (S * features + H) rows of dW that each thread takes.
     """
-    if len(shards) == 2:
+    for s in prange(len(shards) - 1):
         _weight_gradient_shard(
-            gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, 0
+            gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, s
         )
-    else:
-        for s in prange(len(shards) - 1):
-            _weight_gradient_shard(
-                gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, s
-            )
