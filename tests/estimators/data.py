@@ -49,6 +49,23 @@ def make_order(n=300, n_steps=10, seed=0):
     return X, y
 
 
+def quick(cls, **parameters):
+    """A small network and few epochs, for what does not ask for more."""
+    return cls(**{"hidden_size": 8, "max_iter": 3, "random_state": 0, **parameters})
+
+
+def full_batch(cls, **parameters):
+    """Gradient descent without chance but in the initial weights, in double precision, and without an early end."""
+    options = {"batch_size": 10_000, "shuffle": False, "dtype": "float64", "alpha": 0.0, "n_iter_no_change": 10_000}
+    return quick(cls, **{**options, **parameters})
+
+
+def make_problem(cls, n=60):
+    """Ragged X of n sequences, and y."""
+    X = make_ragged(n=n)
+    return X, make_targets(cls, X)
+
+
 def object_array(X):
     """Sequences as an object array of shape (n,)."""
     out = np.empty(len(X), dtype=object)
@@ -65,6 +82,11 @@ def rows(X, indices):
 def outputs(estimator, X):
     """Everything that an estimator says of each sequence: probabilities, or predicted numbers."""
     return estimator.predict_proba(X) if is_classifier(estimator) else estimator.predict(X)
+
+
+def flat(estimator):
+    """All weights of a fitted estimator as one vector."""
+    return np.concatenate([array.ravel() for array in estimator.weights_.values()])
 
 
 def assert_same_bits(a, b):
