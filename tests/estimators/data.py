@@ -3,8 +3,12 @@
 Letters: n sequences, T time steps, F features.
 """
 
+import re
+
 import numpy as np
+import pytest
 from sklearn.base import is_classifier
+from sklearn.exceptions import NotFittedError
 
 from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 
@@ -38,6 +42,13 @@ def make_targets(cls, X, seed=0):
     return np.array(["high", "low", "middle"])[3 * ranks // len(X)]
 
 
+def with_value(value, dtype=float):
+    """X of 12 sequences, with ``value`` at one place in one of them."""
+    X = make_array(n=12).astype(dtype)
+    X[3, 5, 1] = value
+    return X
+
+
 def make_order(n=300, n_steps=10, seed=0):
     """Noise and, at two random steps, an A (1 in feature 0) and a B (1 in feature 1); y says whether A came first."""
     rng = np.random.default_rng(seed)
@@ -52,6 +63,11 @@ def make_order(n=300, n_steps=10, seed=0):
 def quick(cls, **parameters):
     """A small network and few epochs, for what does not ask for more."""
     return cls(**{"hidden_size": 8, "max_iter": 3, "random_state": 0, **parameters})
+
+
+def tiny(cls, **parameters):
+    """The least that can be fitted."""
+    return cls(**{"hidden_size": 4, "max_iter": 1, "random_state": 0, **parameters})
 
 
 def full_batch(cls, **parameters):
@@ -100,3 +116,19 @@ def assert_same_weights(a, b):
     for name in a.weights_:
         assert np.isfinite(a.weights_[name]).all(), name
         np.testing.assert_array_equal(a.weights_[name], b.weights_[name], strict=True, err_msg=name)
+
+
+def refused(call, error, *parts):
+    """``call`` raises exactly a ValueError or TypeError whose message holds all parts, regular expressions."""
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert isinstance(caught.value, error), repr(caught.value)
+    assert not isinstance(caught.value, NotFittedError)
+    message = str(caught.value)
+    for part in parts:
+        assert re.search(part, message), f"{part!r} is not in: {message}"
+
+
+def refused_fit(estimator, X, y, error, *parts, **options):
+    """`fit` refuses; what it leaves on the estimator is the affair of tests of their own."""
+    refused(lambda: estimator.fit(X, y, **options), error, *parts)
