@@ -4,10 +4,12 @@ Letters: n sequences, T time steps, F features.
 """
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 
 from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
@@ -60,6 +62,15 @@ def make_order(n=300, n_steps=10, seed=0):
     return X, y
 
 
+#: Forms of X.
+LAYOUTS = {
+    "array": make_array,
+    "ragged": make_ragged,
+    "scalars": lambda: [x[:, 0] for x in make_ragged()],
+    "table": lambda: make_array()[:, :, 0],
+}
+
+
 def quick(cls, **parameters):
     """A small network and few epochs, for what does not ask for more."""
     return cls(**{"hidden_size": 8, "max_iter": 3, "random_state": 0, **parameters})
@@ -68,6 +79,11 @@ def quick(cls, **parameters):
 def tiny(cls, **parameters):
     """The least that can be fitted."""
     return cls(**{"hidden_size": 4, "max_iter": 1, "random_state": 0, **parameters})
+
+
+def make_estimator(cls, depth="plain", **parameters):
+    """A network and batches of odd sizes, for what must hold bit for bit."""
+    return cls(**{"hidden_size": 9, "batch_size": 16, "max_iter": 2, "random_state": 0, **DEPTHS[depth], **parameters})
 
 
 def full_batch(cls, **parameters):
@@ -80,6 +96,19 @@ def make_problem(cls, n=60):
     """Ragged X of n sequences, and y."""
     X = make_ragged(n=n)
     return X, make_targets(cls, X)
+
+
+@dataclass
+class Case:
+    """A fitted estimator, which no test may change, and what it was fitted on."""
+
+    estimator: Any
+    X: Any
+    y: Any
+
+    def again(self, **parameters):
+        """The same estimator, not fitted."""
+        return clone(self.estimator).set_params(**parameters)
 
 
 def object_array(X):
