@@ -150,6 +150,11 @@ def objects(*elements):
     return array
 
 
+def sequence_of(sequences, i):
+    """Time steps of sequence i (T_i, F)."""
+    return sequences.values[sequences.starts[i] : sequences.starts[i] + sequences.lengths[i]]
+
+
 class SequenceTags:
     """The tags of every estimator of sequences."""
 
