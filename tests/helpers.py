@@ -143,6 +143,20 @@ def unpack(packed, lengths, fill=0.0):
     return np.swapaxes(padded, 0, 1)
 
 
+def central_differences(array, evaluate, epsilon=1e-6):
+    """Gradient of ``evaluate()`` with respect to each entry of ``array``, changed in place and restored."""
+    gradient = np.empty_like(array)
+    for entry in np.ndindex(array.shape):
+        value = array[entry]
+        array[entry] = value + epsilon
+        above = evaluate()
+        array[entry] = value - epsilon
+        below = evaluate()
+        array[entry] = value
+        gradient[entry] = (above - below) / (2 * epsilon)
+    return gradient
+
+
 def objects(*elements):
     """An array of shape (n,) whose elements are objects."""
     array = np.empty(len(elements), dtype=object)
