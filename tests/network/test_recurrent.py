@@ -206,10 +206,11 @@ def test_final_states_are_those_of_each_sequence_alone(cell, lengths):
             np.testing.assert_array_equal(part[:, [b]], expected)
 
 
+@pytest.mark.parametrize("n_hidden", [7, 32])
 @each_cell
-def test_gradient_of_the_last_states_alone_is_that_of_final_states(cell):
+def test_gradient_of_the_last_states_alone_is_that_of_final_states(cell, n_hidden):
     """``dlast`` is short for a ``dstate`` that is zero but for h of the last layer."""
-    stack = make(cell, 3, 7)
+    stack = make(cell, 3, n_hidden)
     packing, x, initial, _, dstate = make_batch(stack, BATCHES["ragged"])
     given = [np.zeros_like(part) for part in dstate]
     given[0][-D:] = dstate[0][-D:]
@@ -218,7 +219,7 @@ def test_gradient_of_the_last_states_alone_is_that_of_final_states(cell):
         grads = stack.parameters.zeros_like()
         trace = stack.forward(x, packing, Poisoned(stack.dtype), record=True, initial=initial)
         dx, dinitial = stack.backward(trace, grads, **options)
-        results.append({"dx": dx[:, :, :3].copy(), "dh": dinitial[0][:, :, :7].copy(), **grads.arrays})
+        results.append({"dx": dx[:, :, :3].copy(), "dh": dinitial[0][:, :, :n_hidden].copy(), **grads.arrays})
     assert_same_bits(*results)
     assert all(np.isfinite(array).all() and array.any() for array in results[0].values())
 
