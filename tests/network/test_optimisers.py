@@ -126,6 +126,29 @@ def test_a_gradient_of_zero_moves_nothing(solver):
 
 
 @each_optimiser
+def test_the_norm_of_large_float32_gradients_does_not_overflow(solver):
+    parameters = make("float32")
+    grads, before = parameters.zeros_like(), parameters.flat.copy()
+    grads.flat[:] = 1e30
+    norm = OPTIMISERS[solver](parameters, RATE).step(grads, max_norm=1.0)
+    assert norm == pytest.approx(1e30 * math.sqrt(grads.flat.size))
+    assert np.isfinite(parameters.flat).all()
+    assert (parameters.flat < before).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@each_optimiser
+def test_a_gradient_that_is_not_finite_shows(solver, value):
+    """In the norm and in the parameters, clipped or not: that is how training learns of it."""
+    for max_norm in (math.inf, 1.0):
+        parameters, grads = make(), make(seed=1)
+        grads.flat[3] = value
+        norm = OPTIMISERS[solver](parameters, RATE).step(grads, max_norm)
+        assert not np.isfinite(norm)
+        assert not np.isfinite(parameters.flat).all()
+
+
+@each_optimiser
 def test_two_optimisers_share_no_moments(solver):
     alone, beside = make(), make()
     run(OPTIMISERS[solver](alone, RATE))

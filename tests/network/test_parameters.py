@@ -124,6 +124,12 @@ def test_recurrent_weights_are_orthogonal_gate_by_gate(cell, dtype, tolerance):
         assert not np.allclose(one, other, atol=0.1)
 
 
+def test_orthogonal_matrices_come_with_either_sign():
+    """The Q of a QR decomposition alone has a diagonal of mostly one sign."""
+    arrays = [array for seed in range(20) for array in recurrent(initialised("rnn", seed), "weight_hh").values()]
+    assert abs(np.mean([np.sign(np.diagonal(array)) for array in arrays])) < 0.1
+
+
 @each_cell
 def test_other_weights_fill_glorots_bounds_gate_by_gate(cell):
     """Uniform between them: the largest number is near the bound, the variance near a third of its square."""
