@@ -14,6 +14,7 @@ from fastrecur.kernels.cpu.simd import (
     offset,
     panel_dot,
     pointer,
+    prefetch,
     store,
     tile_dot,
     tile_load,
@@ -21,13 +22,16 @@ from fastrecur.kernels.cpu.simd import (
     tile_store,
     tile_zero,
 )
-from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
+from fastrecur.kernels.cpu.target import CACHE_LINE, MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 
 #: Packed rows in one block of the sum of the weight gradients: a panel's gates of the block stay in the L1 cache.
 SUM_BLOCK = 128
 
 #: Packed rows that share one pass over the transposed weights in `input_gradient`.
 ROW_BLOCK = 48
+
+#: Bytes of gate gradients that no longer lie near when `input_gradient` comes to them: a level 2 cache and more.
+FAR = 2**21
 
 
 class Inputs(NamedTuple):
@@ -44,13 +48,17 @@ class Inputs(NamedTuple):
 
 
 class Gates(NamedTuple):
-    """Gate gradients that a product sums over: ``panels`` pieces of ``width`` numbers for each row."""
+    """Gate gradients that a product sums over: ``panels`` pieces of ``width`` numbers for each row.
+
+    ``line``: numbers of a cache line, for gates that lie far away and are asked for a piece ahead; 0 for near ones.
+    """
 
     data: object
     row_stride: int
     panels: int
     panel_stride: int
     width: int
+    line: int
 
 
 @inline
@@ -77,12 +85,22 @@ def panel_features(acc, inputs, row, w, w_panel, w_stride):
 
 
 @inline
+def _ask_ahead(rows, piece, gates):
+    """Prefetch a piece: the rows of a tile are too short for the processor to see a pattern in them."""
+    for r in range(rows):
+        for j in range(0, gates.width, gates.line):
+            prefetch(piece, r * gates.row_stride + j)
+
+
+@inline
 def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride):
     while r + len(shape) <= rows:
         target = offset(out, r * out_stride)
         acc = tile_load(shape, target, out_stride) if keep else tile_zero(shape, target)
         for p in range(gates.panels):
             piece = offset(gates.data, r * gates.row_stride + p * gates.panel_stride)
+            if gates.line > 0:
+                _ask_ahead(len(shape), offset(piece, gates.panel_stride), gates)
             acc = tile_dot(
                 acc, piece, gates.row_stride, 1, offset(w, p * gates.width * w_stride), w_stride, gates.width
             )
@@ -112,9 +130,9 @@ def transposed_product(rows, keep, out, out_stride, gates, w, n_panels, pair):
 def _input_gradient_rows(gates, w, first, keep, dx, begin, end):
     panels, n_rows, width = gates.shape
     n_panels, n_sum, pair = w.shape
-    stride = dx.shape[1]
+    stride, line = dx.shape[1], CACHE_LINE // dx.itemsize if gates.size * gates.itemsize > FAR else 0
     for r in range(begin, end, ROW_BLOCK):
-        dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels)
+        dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels, line)
         out = offset(pointer(dx), r * stride)
         rows = min(ROW_BLOCK, end - r)
         if pair * w.itemsize == VECTOR_BYTES:  # few features: one vector holds them all
@@ -187,11 +205,13 @@ def _gradient_strip(vectors, k, last, a, a_stride, gates, gates_stride, count, o
 @inline
 def _bias_gradient(gates, stride, count, out, lanes):
     """out += sum of ``count`` rows of ``stride`` numbers."""
-    for v in range(0, stride, lanes):
-        total = load(out, v)
+    for v in range(0, stride, 2 * lanes):
+        first, second = load(out, v), load(out, v + lanes)
         for n in range(count):
-            total = total + load(gates, n * stride + v)
-        store(out, v, total)
+            first = first + load(gates, n * stride + v)
+            second = second + load(gates, n * stride + v + lanes)
+        store(out, v, first)
+        store(out, v + lanes, second)
 
 
 @inline

@@ -285,6 +285,6 @@ def backward_rows(cell, net, steps, n_rows, begin, end):
             _gradient_run(cell, net, first, last, at, before, n_rows)
         rows = min(end, steps[s, ROWS]) - begin
         dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
-        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width)
+        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)
         dh = offset(net.dh, begin * net.c_stride)
         transposed_product(rows, net.keep, dh, net.c_stride, gates, net.w_hidden, net.n_transposed, net.pair)

@@ -128,6 +128,21 @@ def store(typingctx, base, index, value):
     return types.void(base, types.intp, value), codegen
 
 
+@intrinsic
+def prefetch(typingctx, base, index):
+    """Ask for the cache line of ``base[index]``, to be read soon."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        address = builder.bitcast(_element(builder, base, args[0], args[1]), byte)
+        builder.call(function, [address, *(ir.IntType(32)(flag) for flag in (0, 3, 1))])  # read, all levels, data
+        return context.get_dummy_value()
+
+    return types.void(base, types.intp), codegen
+
+
 # --- vector arithmetic -----------------------------------------------------------------------------------------------
 
 

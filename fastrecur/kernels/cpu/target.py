@@ -31,6 +31,9 @@ def _instruction_set():
 
 INSTRUCTION_SET, VECTOR_BYTES, REGISTERS, HAS_FMA = _instruction_set()
 
+#: Bytes of a line of the processor's caches.
+CACHE_LINE = 64
+
 #: Tallest and middle tile that stay in registers beside 2, 3 and 4 vectors a row (without fused multiply-adds a
 #: product needs a register more). Measured: 6x4, 8x3, 12x2 run at the peak of AVX-512; 4x3, 6x2 at AVX2's, 2x4 at
 #: 0.9 of it; taller ones spill to half.
