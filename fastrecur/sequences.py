@@ -14,6 +14,7 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from fastrecur.masks import refuse_masked
 from fastrecur.stacked import Sequences
 
 __all__ = ["Sequences", "array_or_elements", "check_sequences"]
@@ -51,7 +52,7 @@ def check_sequences(X: Any, *, estimator: Any | None = None, reset: bool = True,
     ValueError
         If X is empty, a sequence has no time step, there is no feature, a value is NaN or infinite, sequences differ
         in their number of features (from each other or from fit), a list mixes 1-D and 2-D sequences, X is 1-D or
-        has more than three axes, or X holds strings or complex numbers.
+        has more than three axes, or X holds strings, complex numbers or masked values.
     TypeError
         If X is sparse or holds objects that are not numbers.
 
@@ -73,6 +74,7 @@ def check_sequences(X: Any, *, estimator: Any | None = None, reset: bool = True,
         ...
     ValueError: X contains NaN: sequence 1, step 0, feature 0. Impute the value, or leave the time step out.
     """
+    refuse_masked(X, "X")
     X, elements = array_or_elements(X)
     sequences = _from_array(X, estimator) if elements is None else _from_elements(elements)
     if estimator is not None and not reset:
@@ -139,7 +141,8 @@ def _from_array(X: Any, estimator: Any | None) -> Sequences:
         )
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"X cannot be read as sequences of numbers: {str(error).strip()}\nPass {_FORMS}.") from error
+        text = str(error).strip().split("\n")[0]  # scikit-learn shows the array below
+        raise kind(f"X cannot be read as sequences of numbers: {text}\nPass {_FORMS}.") from error
     array = _check_numbers(np.asarray(array), "X")
     shape = array.shape
     if array.ndim == 0:

@@ -8,15 +8,26 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from fastrecur.estimators.training import Training, Validation, train
+from fastrecur.estimators.training import Training, Validation, fitted_attributes, train, warn_of_ending
 from fastrecur.kernels.threads import resolve_threads
+from fastrecur.masks import refuse_masked
 from fastrecur.network.model import Model
 from fastrecur.sequences import check_sequences
 
 _GIBIBYTE = 2**30
+
+
+class _Count(Interval):
+    """Constraint of a parameter: an integer from 1 on. True, an integer to Python, is none."""
+
+    def __init__(self):
+        super().__init__(Integral, 1, None, closed="left")
+
+    def is_satisfied_by(self, val):
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 class RecurrentEstimator(BaseEstimator):
@@ -27,18 +38,18 @@ class RecurrentEstimator(BaseEstimator):
     classes_: Any
 
     _parameter_constraints: ClassVar[dict] = {
-        "hidden_size": [Interval(Integral, 1, None, closed="left")],
-        "num_layers": [Interval(Integral, 1, None, closed="left")],
+        "hidden_size": [_Count()],
+        "num_layers": [_Count()],
         "bidirectional": ["boolean"],
         "pooling": [StrOptions({"last"})],
         "solver": [StrOptions({"adam", "sgd"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), _Count()],
+        "max_iter": [_Count()],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [_Count()],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
@@ -46,7 +57,7 @@ class RecurrentEstimator(BaseEstimator):
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "n_threads": [_Count(), None],
         "dtype": [StrOptions({"float32", "float64"})],
     }
 
@@ -124,47 +135,36 @@ class RecurrentEstimator(BaseEstimator):
         ConvergenceWarning
             If the loss was still falling after ``max_iter`` epochs.
         RuntimeWarning
-            If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept.
+            If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept. A second
+            interrupt, before `fit` has returned, is raised and leaves the estimator as it was.
         """
         before = dict(self.__dict__)
         try:
             training = self._prepare(X, y, sample_weight)
+            train(training)
+            self.__dict__.update(fitted_attributes(training))
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__ = before
             raise
-        train(training)
+        warn_of_ending(training)
         return self
 
     def _prepare(self, X, y, sample_weight):
         """Everything up to the first epoch: all checks, the network, the split."""
         continued = self.warm_start and hasattr(self, "weights_")
-        sequences = self._check_sequences(X, reset=not continued)
+        sequences = self._check_sequences(X, self.dtype, reset=not continued)
+        refuse_masked(sample_weight, "sample_weight")
         weights, unit = self._check_weights(sample_weight, sequences)
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        try:
-            targets = self._check_targets(y, weights, continued)
-        except (TypeError, ValueError) as error:
-            if re.search(r"\by\b", str(error)):
-                raise
-            raise type(error)(f"y cannot be the targets: {error}") from error
-        batch_size = min(32 if self.batch_size == "auto" else self.batch_size, len(targets))
-        self._check_memory(sequences, batch_size)
+        targets = self._read_targets(y, weights, continued)
+        batch_size = min(32 if self.batch_size == "auto" else int(self.batch_size), len(targets))
+        architecture = self._wanted_architecture(sequences.n_features, self._n_outputs(targets))
+        _check_memory(sequences, batch_size, architecture)
         random_state = check_random_state(self.random_state)
         rows, kept_out = self._split(targets, random_state)
         self._check_influence(weights, rows, kept_out)
         if continued:
-            self._check_continued(sequences.n_features, self._n_outputs(targets))
-        self._architecture = {
-            "n_features": sequences.n_features,
-            "hidden_size": self.hidden_size,
-            "n_outputs": self._n_outputs(targets),
-            "num_layers": self.num_layers,
-            "n_directions": 2 if self.bidirectional else 1,
-            "relu": getattr(self, "nonlinearity", "tanh") == "relu",
-            "dtype": self.dtype,
-        }
+            self._check_continued(architecture)
+        self._architecture = architecture
         model = Model(self._cell, **self._architecture)
         if continued:
             model.load(self.weights_)
@@ -187,17 +187,42 @@ class RecurrentEstimator(BaseEstimator):
             n_threads=resolve_threads(self.n_threads),
         )
 
+    def _wanted_architecture(self, n_features, n_outputs):
+        """Arguments of `Model`, numbers as Python's, in which nothing overflows."""
+        return {
+            "n_features": n_features,
+            "hidden_size": int(self.hidden_size),
+            "n_outputs": n_outputs,
+            "num_layers": int(self.num_layers),
+            "n_directions": 2 if self.bidirectional else 1,
+            "relu": getattr(self, "nonlinearity", "tanh") == "relu",
+            "dtype": self.dtype,
+        }
+
     # --- checks ------------------------------------------------------------------------------------------------------
 
-    def _check_sequences(self, X, reset):
+    def _check_sequences(self, X, dtype, reset):
         sequences = check_sequences(X, estimator=self, reset=reset)
-        values, largest = sequences.values, np.finfo(self.dtype).max
-        if values.dtype != self.dtype and max(values.max(), -values.min()) > largest:
+        values, largest = sequences.values, np.finfo(dtype).max
+        if values.dtype != dtype and max(values.max(), -values.min()) > largest:
             raise ValueError(
-                f"X has values beyond {largest:.3g}, the largest that dtype={self.dtype!r} can hold. "
-                "Scale X, or set dtype='float64'."
+                f"X has values beyond {largest:.3g}, the largest that dtype={dtype!r} can hold. "
+                "Scale X, or fit with dtype='float64'."
             )
         return sequences
+
+    def _read_targets(self, y, weights, continued):
+        """What `_check_targets` makes of y; its errors name y."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        refuse_masked(y, "y")
+        try:
+            return self._check_targets(y, weights, continued)
+        except (TypeError, ValueError) as error:
+            if re.search(r"\by\b", str(error)):
+                raise
+            text = str(error).strip().split("\n")[0]  # scikit-learn shows the array below
+            raise type(error)(f"y cannot be the targets: {text}") from error
 
     def _check_weights(self, sample_weight, sequences):
         """Weights with mean 1, float64, and what they were divided by for it (None without weights)."""
@@ -247,39 +272,9 @@ class RecurrentEstimator(BaseEstimator):
             )
         return self._split_rows(targets, n_validation, random_state)
 
-    def _check_memory(self, sequences, batch_size):
-        """Refuse a batch whose buffers exceed the machine's memory."""
-        directions = 2 if self.bidirectional else 1
-        longest = int(np.sort(sequences.lengths)[-batch_size:].sum())
-        numbers = longest * int(self.hidden_size) * directions * self.num_layers * 8 + longest * sequences.n_features
-        width = max(sequences.n_features, directions * self.hidden_size)
-        numbers += 12 * 4 * self.hidden_size * (width + self.hidden_size) * directions * self.num_layers
-        needed = int(numbers) * np.dtype(self.dtype).itemsize
-        available = _physical_memory()
-        if available is not None and needed > available:
-            raise ValueError(
-                f"A batch of batch_size={batch_size} sequences with hidden_size={self.hidden_size} and up to "
-                f"{sequences.max_length} time steps needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine "
-                f"has {available / _GIBIBYTE:.1f} GiB. Lower batch_size or hidden_size, or cut the sequences."
-            )
-
-    def _check_continued(self, n_features, n_outputs):
+    def _check_continued(self, architecture):
         """With warm_start the network must still be the one that was fitted."""
-        wanted = {
-            "hidden_size": self.hidden_size,
-            "num_layers": self.num_layers,
-            "bidirectional": self.bidirectional,
-            "number of features": n_features,
-            "number of outputs": n_outputs,
-        }
-        had = self._architecture
-        fitted = dict(
-            zip(
-                wanted,
-                (had["hidden_size"], had["num_layers"], had["n_directions"] == 2, had["n_features"], had["n_outputs"]),
-                strict=True,
-            )
-        )
+        fitted, wanted = _as_parameters(self._architecture), _as_parameters(architecture)
         changed = [f"{name} {fitted[name]} to {wanted[name]}" for name in wanted if wanted[name] != fitted[name]]
         if changed:
             raise ValueError(
@@ -297,7 +292,9 @@ class RecurrentEstimator(BaseEstimator):
     def _raw_outputs(self, X):
         """Outputs of the head (n, K), and the sequences."""
         check_is_fitted(self)
-        sequences = self._check_sequences(X, reset=False)
+        constraints = {"n_threads": self._parameter_constraints["n_threads"]}  # of what may be set after fit
+        validate_parameter_constraints(constraints, {"n_threads": self.n_threads}, type(self).__name__)
+        sequences = self._check_sequences(X, self._architecture["dtype"], reset=False)
         return self._fitted_model().outputs(sequences, resolve_threads(self.n_threads)), sequences
 
     def __sklearn_tags__(self):
@@ -305,6 +302,36 @@ class RecurrentEstimator(BaseEstimator):
         tags.input_tags.two_d_array = True
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _as_parameters(architecture):
+    """The network by the names that the caller knows."""
+    return {
+        "hidden_size": architecture["hidden_size"],
+        "num_layers": architecture["num_layers"],
+        "bidirectional": architecture["n_directions"] == 2,
+        "nonlinearity": "relu" if architecture["relu"] else "tanh",
+        "dtype": architecture["dtype"],
+        "number of features": architecture["n_features"],
+        "number of outputs": architecture["n_outputs"],
+    }
+
+
+def _check_memory(sequences, batch_size, architecture):
+    """Refuse a batch whose buffers exceed the machine's memory."""
+    n_hidden, n_features = architecture["hidden_size"], sequences.n_features
+    directions, layers = architecture["n_directions"], architecture["num_layers"]
+    longest = int(np.sort(sequences.lengths)[-batch_size:].sum())
+    numbers = longest * n_hidden * directions * layers * 8 + longest * n_features
+    numbers += 12 * 4 * n_hidden * (max(n_features, directions * n_hidden) + n_hidden) * directions * layers
+    needed = numbers * np.dtype(architecture["dtype"]).itemsize
+    available = _physical_memory()
+    if available is not None and needed > available:
+        raise ValueError(
+            f"A batch of batch_size={batch_size} sequences with hidden_size={n_hidden} and up to "
+            f"{sequences.max_length} time steps needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine "
+            f"has {available / _GIBIBYTE:.1f} GiB. Lower batch_size or hidden_size, or cut the sequences."
+        )
 
 
 def _physical_memory():

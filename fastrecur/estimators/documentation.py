@@ -48,7 +48,8 @@ _TEMPLATE = """{summary}
     verbose : bool, default=False
         Show a progress bar with loss, validation score and sequences a second.
     n_threads : int or None, default=None
-        None: all cores, but 1 inside a joblib worker. Results do not depend on it, bit for bit.
+        None: all cores, but 1 inside a joblib worker. Results do not depend on it, bit for bit. Where several
+        processes run side by side, set 1, or ``OMP_WAIT_POLICY=passive`` in the environment.
     dtype : {{"float32", "float64"}}, default="float32"
         What the network computes in.{extra_parameters}
 

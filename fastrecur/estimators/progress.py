@@ -34,13 +34,13 @@ class Progress:
             self._task = self._bar.add_task("", total=self._n_epochs)
         return self
 
-    def advance(self, loss, score):
-        """Report a finished epoch."""
+    def advance(self, epoch):
+        """Report a finished `Epoch`."""
         if self._bar is None:
             return
         self._done += 1
         rate = self._done * self._n_sequences / (time.perf_counter() - self._began)
-        text = f"loss {loss:.4g}" + (f", validation {score:.4f}" if score is not None else "")
+        text = f"loss {epoch.loss:.4g}" + (f", validation {epoch.score:.4f}" if epoch.score is not None else "")
         self._bar.update(self._task, advance=1, description=f"{text}, {rate:,.0f} sequences/s")
 
     def __exit__(self, *_):

@@ -1,7 +1,7 @@
 """The minibatch loop: epochs, early stopping, the best weights, and what an interrupted fit keeps."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastrecur.estimators.progress import Progress
 from fastrecur.network.model import Model
 from fastrecur.network.optimisers import make_optimiser
-from fastrecur.network.recurrent import Workspace
+from fastrecur.network.workspace import Workspace
 from fastrecur.sequences import Sequences
 
 
@@ -23,11 +23,36 @@ class Validation:
     weights: Any
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """What a whole epoch came to: its mean loss, mean gradient norm, share of clipped steps, validation score."""
+
+    loss: float
+    norm: float
+    clipped: float
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the whole epochs have left. It is replaced as one, so that an interrupt finds all of an epoch or nothing.
+
+    ``best`` is the least loss, or minus the best validation score; ``waited`` counts the epochs without progress.
+    """
+
+    weights: Any
+    best_weights: Any
+    epochs: tuple[Epoch, ...] = ()
+    best: float = np.inf
+    waited: int = 0
+
+
 @dataclass
 class Training:
     """A fit under way.
 
-    ``weights`` have mean 1; times ``weight_unit`` they are what the caller gave (None: nothing was given).
+    ``weights`` have mean 1; times ``weight_unit`` they are what the caller gave (None: nothing was given). ``ending``
+    says what ended the epochs: "converged", "max_iter", "interrupted" or "diverged".
     """
 
     estimator: Any
@@ -41,12 +66,7 @@ class Training:
     validation: Validation | None
     random_state: np.random.RandomState
     n_threads: int
-    losses: list[float] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    clipped: list[float] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    best: float = np.inf
-    waited: int = 0
+    ending: str = "max_iter"
 
     def __post_init__(self):
         model, estimator = self.model, self.estimator
@@ -56,45 +76,49 @@ class Training:
         self.optimiser = make_optimiser(
             estimator.solver, model.parameters, estimator.learning_rate_init, estimator.momentum
         )
-        self.kept = model.parameters.flat.copy()
-        self.best_weights = self.kept
+        weights = model.parameters.flat.copy()
+        self.record = Record(weights, weights)
+
+    @property
+    def losses(self):
+        """Mean loss of each whole epoch."""
+        return [epoch.loss for epoch in self.record.epochs]
 
 
 def train(training):
-    """Run the epochs, and leave the fitted attributes on the estimator, whatever ends the loop."""
+    """Run the epochs, until one of the four endings."""
     estimator = training.estimator
-    converged = interrupted = diverged = False
-    with Progress(estimator.verbose, estimator.max_iter, len(training.rows)) as progress:
+    patience = int(estimator.n_iter_no_change)
+    with Progress(estimator.verbose, int(estimator.max_iter), len(training.rows)) as progress:
         try:
             for _ in range(estimator.max_iter):
                 _epoch(training)
-                progress.advance(training.losses[-1], training.scores[-1] if training.scores else None)
-                if converged := training.waited > estimator.n_iter_no_change:
+                progress.advance(training.record.epochs[-1])
+                if training.record.waited > patience:
+                    training.ending = "converged"
                     break
         except KeyboardInterrupt:
-            interrupted = True
+            training.ending = "interrupted"
         except FloatingPointError:
-            diverged = True
-    _finish(training)
-    if interrupted:
-        warnings.warn(
-            f"fit was interrupted: the weights after epoch {len(training.losses)}, the last whole one, are kept.",
-            RuntimeWarning,
-            stacklevel=4,
+            training.ending = "diverged"
+
+
+def warn_of_ending(training):
+    """Warn the caller of `fit` of every ending but convergence."""
+    n_epochs, category = len(training.record.epochs), ConvergenceWarning
+    if training.ending == "converged":
+        return
+    if training.ending == "interrupted":
+        category = RuntimeWarning
+        text = f"fit was interrupted: the weights after epoch {n_epochs}, the last whole one, are kept."
+    elif training.ending == "diverged":
+        text = (
+            f"The loss or the weights were no longer finite in epoch {n_epochs + 1}: the weights of the epoch before "
+            "are kept. Lower learning_rate_init, set max_grad_norm, or scale X."
         )
-    elif diverged:
-        warnings.warn(
-            f"The loss or the weights were no longer finite in epoch {len(training.losses) + 1}: the weights of the "
-            "epoch before are kept. Lower learning_rate_init, set max_grad_norm, or scale X.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
-    elif not converged and len(training.losses) == estimator.max_iter:
-        warnings.warn(
-            f"The loss was still falling after max_iter={estimator.max_iter} epochs. Raise max_iter, or tol.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
+    else:
+        text = f"The loss was still falling after max_iter={n_epochs} epochs. Raise max_iter, or tol."
+    warnings.warn(text, category, stacklevel=4)
 
 
 def _epoch(training):
@@ -110,12 +134,9 @@ def _epoch(training):
     loss /= len(rows)
     if not (np.isfinite(loss) and np.isfinite(training.model.parameters.flat).all()):
         raise FloatingPointError
-    score = _score(training)
-    training.losses.append(loss)
-    training.norms.append(float(np.mean(norms)))
-    training.clipped.append(float(np.mean(np.array(norms) > training.max_norm)))
-    training.kept = training.model.parameters.flat.copy()
-    _watch(training, loss, score)
+    clipped = float(np.mean(np.array(norms) > training.max_norm))
+    epoch = Epoch(loss, float(np.mean(norms)), clipped, _score(training))
+    training.record = _recorded(training, epoch, training.model.parameters.flat.copy())
 
 
 def _step(training, batch):
@@ -141,32 +162,33 @@ def _score(training):
     return training.estimator._validation_score(outputs, validation.targets, validation.weights)
 
 
-def _watch(training, loss, score):
-    """Count the epochs without progress; remember the best weights when there are validation scores."""
-    tol = training.estimator.tol
-    if score is None:
-        improved = loss < training.best - tol
-        training.best = min(loss, training.best)
-    else:
-        training.scores.append(score)
-        improved = -score < training.best - tol
-        if -score < training.best:
-            training.best, training.best_weights = -score, training.kept
-    training.waited = 0 if improved else training.waited + 1
+def _recorded(training, epoch, weights):
+    """The record with one more epoch: the epochs without progress, and the weights of the best score if there are any.
+
+    Of epochs as good, the first counts.
+    """
+    record = training.record
+    value = epoch.loss if epoch.score is None else -epoch.score
+    best, best_weights = (value, weights) if value < record.best else (record.best, record.best_weights)
+    waited = 0 if value < record.best - training.estimator.tol else record.waited + 1
+    return Record(weights, best_weights, (*record.epochs, epoch), best, waited)
 
 
-def _finish(training):
-    estimator, model = training.estimator, training.model
-    early = training.validation is not None and training.scores
-    model.parameters.flat[:] = training.best_weights if early else training.kept
-    estimator.weights_ = {name: array.copy() for name, array in model.parameters.arrays.items()}
-    estimator.n_outputs_ = model.n_outputs
-    estimator.n_iter_ = len(training.losses)
-    estimator.t_ = len(training.losses) * len(training.rows)
-    estimator.loss_curve_ = training.losses
-    estimator.loss_ = training.losses[-1] if training.losses else np.inf
-    estimator.best_loss_ = None if training.validation else min(training.losses, default=np.inf)
-    estimator.validation_scores_ = training.scores if training.validation else None
-    estimator.best_validation_score_ = max(training.scores, default=None) if training.validation else None
-    estimator.grad_norm_curve_ = training.norms
-    estimator.clip_fraction_ = training.clipped
+def fitted_attributes(training):
+    """What the fit leaves on the estimator, by name."""
+    record, model, validated = training.record, training.model, training.validation is not None
+    losses, scores = training.losses, [epoch.score for epoch in record.epochs]
+    model.parameters.flat[:] = record.best_weights if validated else record.weights
+    return {
+        "weights_": {name: array.copy() for name, array in model.parameters.arrays.items()},
+        "n_outputs_": model.n_outputs,
+        "n_iter_": len(losses),
+        "t_": len(losses) * len(training.rows),
+        "loss_curve_": losses,
+        "loss_": losses[-1] if losses else np.inf,
+        "best_loss_": None if validated else min(losses, default=np.inf),
+        "validation_scores_": scores if validated else None,
+        "best_validation_score_": max(scores, default=None) if validated else None,
+        "grad_norm_curve_": [epoch.norm for epoch in record.epochs],
+        "clip_fraction_": [epoch.clipped for epoch in record.epochs],
+    }

@@ -6,18 +6,22 @@ work, and wherever the layer cannot be entered.
 """
 
 import functools
+import logging
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numba
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
-#: Multiply-adds that one thread does in about 20 microseconds: below, waking a second one costs more than it saves.
-WORTH_A_THREAD = 1_500_000
+#: Multiply-adds of a share, about 120 microseconds of a thread with AVX-512. With shares of half as many, a second
+#: thread gained nothing over one (LSTM, H 32, two cores) and cost much where other processes wanted its core.
+WORTH_A_THREAD = 4_000_000
 
 _one_at_a_time = threading.Lock()
-_importing_process = os.getpid()
 
 
 def available_threads():
@@ -32,7 +36,7 @@ def resolve_threads(n_threads):
     """``n_threads`` as a number: None is `available_threads`; never more than Numba can start."""
     if n_threads is None:
         return available_threads()
-    return min(n_threads, numba.config.NUMBA_NUM_THREADS)
+    return min(int(n_threads), numba.config.NUMBA_NUM_THREADS)
 
 
 def _layer():
@@ -43,11 +47,51 @@ def _layer():
         return None
 
 
+def _start():
+    """Start Numba's threading layer, as loading the first shared kernel would, and return its name.
+
+    Its layer ``omp`` then sets how many OpenMP threads the calling thread may use, to all cores, and does so in the
+    OpenMP library whose symbols come first in the process: PyTorch's, where it is loaded. The thread gets back what
+    it had; in a library that has only now been loaded, what a new thread has.
+    """
+    before = {library.filepath: library.get_num_threads() for library in _openmp_libraries()}
+    numba.get_num_threads()
+    with ThreadPoolExecutor(1) as new_thread:
+        for library in _openmp_libraries():
+            had = before.get(library.filepath) or new_thread.submit(library.get_num_threads).result()
+            library.set_num_threads(had)
+    return _layer()
+
+
+def _openmp_libraries():
+    return ThreadpoolController().select(user_api="openmp").lib_controllers
+
+
+def _is_forked():
+    """Whether this process is the fork of another: younger than Python's modules in it.
+
+    Where the system does not tell: whether the layer has been started, which another process may have done.
+    """
+    try:
+        with open("/proc/self/stat") as file:
+            started = int(file.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (OSError, AttributeError, IndexError, ValueError):
+        return _layer() is not None
+    since_import = logging.LogRecord("", 0, "", 0, "", (), None).relativeCreated / 1000  # of the module `logging`
+    return age < since_import
+
+
+#: The process that may use the layer ``omp``, None for none.
+_own_process = None if _is_forked() else os.getpid()
+
+
 class team:
     """Context manager: the threads that the caller may use until the block ends, ``n_threads`` or 1.
 
     1 where more would not be safe: Numba's layer ``workqueue`` aborts the process when two Python threads enter it
-    together; ``omp`` (GNU) ends a process that was forked after it started. ``tbb`` takes both.
+    together; ``omp`` (GNU) ends a forked process if it was used before, and waits for ever for its threads if another
+    library used OpenMP before. ``tbb`` takes both.
     """
 
     def __init__(self, n_threads):
@@ -55,13 +99,13 @@ class team:
         self._locked = False
 
     def __enter__(self):
+        layer = _layer() or _start()
         if self._n_threads == 1:
             return 1
-        layer = _layer()
         if layer == "tbb":
             return self._n_threads
         if layer == "omp":
-            return self._n_threads if os.getpid() == _importing_process else 1
+            return self._n_threads if os.getpid() == _own_process else 1
         self._locked = _one_at_a_time.acquire(blocking=False)
         return self._n_threads if self._locked else 1
 

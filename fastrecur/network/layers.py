@@ -1,17 +1,19 @@
 """The layers' public face: batch-first arrays in and out, around `fastrecur.network.recurrent.RecurrentStack`."""
 
 import functools
+import math
 import weakref
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from fastrecur.kernels import threads
-from fastrecur.kernels.cpu import batches
+from fastrecur.kernels.cpu import batches, panels
 from fastrecur.network import validation
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
-from fastrecur.network.recurrent import Fresh, RecurrentStack, Workspace
+from fastrecur.network.recurrent import RecurrentStack
+from fastrecur.network.workspace import Workspace
 
 
 @functools.lru_cache(maxsize=64)
@@ -52,6 +54,7 @@ class _Layer:
             self._cell, self._parameters, hidden_size, num_layers, self.n_directions, self._relu
         )
         self._workspace = Workspace(self.dtype)
+        self._idle = []  # workspaces of inference: calls may come from several Python threads at once
         self._trace = None
         self._handed_out = []
 
@@ -113,19 +116,21 @@ class _Layer:
         ValueError
             If a shape or a length does not fit.
         """
-        x, packing, starts = self._check_input(x, lengths)
+        x, packing = self._check_input(x, lengths)
         initial = self._check_state("state", state, len(x))
         self._read_parameters()
-        workspace = self._workspace if training else Fresh(self.dtype)
-        packed = self._pack(x, packing, starts)
-        n_threads = threads.resolve_threads(self.n_threads)
-        trace = self._stack.forward(packed, packing, workspace, n_threads, training, initial)
-        y = self._outputs(trace, x.shape, starts)
+        workspace = self._workspace if training else self._idle_workspace()
+        h = self._room(self._stack.states_shape(packing))  # the caller keeps it, as y
+        packed, n_threads = self._pack(x, packing), threads.resolve_threads(self.n_threads)
+        trace = self._stack.forward(packed, packing, workspace, n_threads, training, initial, outputs=h)
+        y, final = self._outputs(h, packing, x.shape), self._state(self._stack.final_states(trace))
         if training:
-            self._trace = trace, x.shape, starts
-            self._workspace.release(("h", self.num_layers - 1))
+            self._trace = trace, x.shape
             y.flags.writeable = False
-        return y, self._state(self._stack.final_states(trace))
+        else:
+            trace.states[-1] = None
+            self._idle.append(workspace)
+        return y, final
 
     def backward(self, dy, dstate=None, need_dx=True):
         """Backpropagation through time of the last ``forward(training=True)``; adds to `grads`.
@@ -154,24 +159,25 @@ class _Layer:
         """
         if self._trace is None:
             raise RuntimeError("backward() needs forward(training=True) before it, once for each call.")
-        trace, (n_rows, n_steps, n_features), starts = self._trace
+        trace, (n_rows, n_steps, n_features) = self._trace
         packing, width = trace.packing, self.n_directions * self.hidden_size
         dstate = self._check_state("dstate", dstate, n_rows)
         if dy is not None:
-            dy = self._pad_gradient(dy, packing, starts, (n_rows, n_steps, width))
+            dy = self._pad_gradient(dy, packing, (n_rows, n_steps, width))
         self._trace = None
+        packed_dx = self._room(self._stack.dx_shape(packing)) if need_dx else None
         n_threads = threads.resolve_threads(self.n_threads)
-        packed_dx, dinitial = self._stack.backward(trace, self._grads, n_threads, dy, dstate, need_dx=need_dx)
-        back = np.argsort(packing.order)
-        dinitial = tuple(gradient[:, back, : self.hidden_size] for gradient in dinitial)
+        padded = self._stack.backward(trace, self._grads, n_threads, dy, dstate, packed_dx)
+        trace.states[-1] = trace.inputs[0] = None
+        dinitial = tuple(packing.unsorted(gradient)[:, :, : self.hidden_size].copy() for gradient in padded)
         if not need_dx:
             return None, self._state(dinitial)
-        self._workspace.release(("dx", 0))
-        if packing.equal and packing.lengths[0] == n_steps:
+        if packing.fills(n_steps):
             dx = packed_dx[:, 0, :n_features].reshape(n_steps, n_rows, n_features).transpose(1, 0, 2)
             return dx, self._state(dinitial)
         dx = np.zeros((n_rows, n_steps, n_features), self.dtype)
-        batches.scatter_steps(packed_dx, 0, starts, packing.steps(0), n_features, dx.reshape(-1, n_features))
+        starts, rows = packing.order * n_steps, dx.reshape(-1, n_features)
+        batches.scatter_steps(packed_dx, 0, starts, packing.steps(0), n_features, rows)
         return dx, self._state(dinitial)
 
     def step(self, x_t, state=None):
@@ -205,7 +211,13 @@ class _Layer:
         return state[0][-1].copy(), self._state(state)
 
     def __getstate__(self):
-        return self.__dict__ | {"_handed_out": []}
+        return self.__dict__ | {"_handed_out": [], "_idle": []}
+
+    def _idle_workspace(self):
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Workspace(self.dtype)
 
     def _read_parameters(self):
         """Read the parameters anew if a caller may have written to them: as long as he holds an array of them."""
@@ -213,18 +225,21 @@ class _Layer:
             self._handed_out = [array for array in self._handed_out if array() is not None]
             self._stack.refresh()
 
+    def _room(self, shape):
+        """Array for the caller. To align a small one costs more than it brings."""
+        return panels.aligned_empty(shape, self.dtype) if math.prod(shape) > 100_000 else np.empty(shape, self.dtype)
+
     def _check_input(self, x, lengths):
         x = np.asarray(x)
-        if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:
+        if x.ndim != 3 or x.shape[2] != self.input_size or x.size == 0:
             raise ValueError(f"x must have shape (B, T, {self.input_size}) without empty axes, found {x.shape}.")
-        validation.check_real("x", x)
-        if x.dtype not in (np.float32, np.float64):
-            x = x.astype(self.dtype)
+        if x.dtype != self.dtype:
+            validation.check_real("x", x)
+            if x.dtype not in (np.float32, np.float64):
+                x = x.astype(self.dtype)
         if lengths is None:
-            packing = _full_packing(*x.shape[:2])
-        else:
-            packing = Packing(validation.check_lengths(lengths, *x.shape[:2]))
-        return x, packing, packing.order * x.shape[1]
+            return x, _full_packing(*x.shape[:2])
+        return x, Packing(validation.check_lengths(lengths, *x.shape[:2]))
 
     def _check_state(self, name, state, n_rows):
         if state is None:
@@ -244,14 +259,14 @@ class _Layer:
     def _state(self, parts):
         return parts if self._stack.has_cell_state else parts[0]
 
-    def _pack(self, x, packing, starts):
+    def _pack(self, x, packing):
         """Packed rows (N, 1, F): a view of x where its memory allows."""
         n_features = x.shape[2]
         if self._is_packed(x, packing):
             return x.transpose(1, 0, 2).reshape(-1, 1, n_features)
         packed = np.empty((packing.n_packed, 1, n_features), self.dtype)
         values = np.ascontiguousarray(x).reshape(-1, n_features)
-        batches.gather_steps(values, starts, packing.steps(0), packed)
+        batches.gather_steps(values, packing.order * x.shape[1], packing.steps(0), packed)
         return packed
 
     def _is_packed(self, array, packing):
@@ -259,11 +274,12 @@ class _Layer:
 
         A read-only array is of another type to Numba, for which it would compile all kernels anew.
         """
+        if not packing.fills(array.shape[1]) or array.dtype != self.dtype:
+            return False
         flags = array.transpose(1, 0, 2).flags
-        whole = packing.equal and packing.lengths[0] == array.shape[1]
-        return whole and flags.c_contiguous and flags.writeable and array.dtype == self.dtype
+        return flags.c_contiguous and flags.writeable
 
-    def _pad_gradient(self, dy, packing, starts, shape):
+    def _pad_gradient(self, dy, packing, shape):
         """Gradient of y (B, T, D * H) as packed and padded rows (N, D, padded H): a view where its memory allows."""
         dy = np.asarray(dy)
         padded, width = (packing.n_packed, self.n_directions, self._stack.padded), shape[2]
@@ -271,20 +287,18 @@ class _Layer:
             return dy.transpose(1, 0, 2).reshape(padded)
         dy = validation.check_array_shape("dy", dy, shape, self.dtype)
         out = self._workspace.take("dy", *padded)
-        batches.gather_padded(dy.reshape(-1, width), starts, packing.steps(0), self.hidden_size, out)
+        batches.gather_padded(dy.reshape(-1, width), packing.order * shape[1], packing.steps(0), self.hidden_size, out)
         return out
 
-    def _outputs(self, trace, shape, starts):
-        """(B, T, D * H): a view of the states where their layout allows it."""
+    def _outputs(self, h, packing, shape):
+        """(B, T, D * H): a view of the states ``h`` where their layout allows it."""
         n_rows, n_steps, _ = shape
-        packing, h = trace.packing, trace.states[-1]
         width = self.n_directions * self.hidden_size
-        whole = packing.equal and packing.lengths[0] == n_steps
-        if whole and (self.n_directions == 1 or self.hidden_size == self._stack.padded):
-            y = h[n_rows:].reshape(n_steps, n_rows, -1)[:, :, :width]
-            return y.transpose(1, 0, 2)
+        if packing.fills(n_steps) and (self.n_directions == 1 or self.hidden_size == self._stack.padded):
+            return h[n_rows:].reshape(n_steps, n_rows, -1)[:, :, :width].transpose(1, 0, 2)
         y = np.zeros((n_rows, n_steps, width), self.dtype)
-        batches.scatter_steps(h, n_rows, starts, packing.steps(0), self.hidden_size, y.reshape(-1, width))
+        starts, rows = packing.order * n_steps, y.reshape(-1, width)
+        batches.scatter_steps(h, n_rows, starts, packing.steps(0), self.hidden_size, rows)
         return y
 
 

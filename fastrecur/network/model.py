@@ -5,10 +5,12 @@ import numpy as np
 from fastrecur.kernels.cpu import batches, head
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
-from fastrecur.network.recurrent import RecurrentStack, Workspace
+from fastrecur.network.recurrent import RecurrentStack
+from fastrecur.network.workspace import Workspace
 
-#: Sequences of one batch of `Model.outputs`, and time steps of one piece of it: what prediction holds in memory.
-PREDICT_ROWS, PREDICT_STEPS = 256, 64
+#: What prediction holds in memory: sequences of one batch of `Model.outputs`, and time steps of one piece of it. Two
+#: directions need all steps of a sequence at once: sequences times steps of their batches.
+PREDICT_ROWS, PREDICT_STEPS, PREDICT_WHOLE = 256, 64, 2**17
 
 LOSSES = {"cross_entropy": head.cross_entropy, "squared_error": head.squared_error}
 
@@ -79,7 +81,7 @@ class Model:
             grads.arrays["head_weight"], grads.arrays["head_bias"], dpooled,
         )  # fmt: skip
         dlast = dpooled.reshape(len(rows), self.stack.n_directions, -1).transpose(1, 0, 2)
-        self.stack.backward(trace, grads, n_threads, dlast=dlast, need_dx=False)
+        self.stack.backward(trace, grads, n_threads, dlast=dlast)
         return value
 
     def _pack(self, sequences, rows, workspace):
@@ -104,19 +106,28 @@ class Model:
         """Outputs of the head for each sequence, (n, K), without a record.
 
         Sequences of like length go together, a few hundred at a time and, in one direction, a few time steps at a
-        time with the states carried on: beside the outputs, the memory does not grow with n or T.
+        time with the states carried on: beside the outputs, the memory does not grow with n or T. In two directions
+        it grows with T alone, and only where one sequence has more than `PREDICT_WHOLE` steps.
         """
         out = np.empty((len(sequences), self.n_outputs), self.dtype)
         workspace = Workspace(self.dtype)
         _, weight_t, bias = self._head_arrays()
         by_length = np.argsort(-sequences.lengths, kind="stable")
-        for start in range(0, len(by_length), PREDICT_ROWS):
-            rows = by_length[start : start + PREDICT_ROWS]
+        start = 0
+        while start < len(by_length):
+            rows = by_length[start : start + self._batch_size(sequences.lengths[by_length[start]])]
             pooled = self._pooled_without_record(sequences, rows, workspace, n_threads)
             outputs = workspace.take("outputs", len(rows), self.n_outputs)
             head.head_forward(pooled, weight_t, bias, outputs)
             out[rows] = outputs
+            start += len(rows)
         return out
+
+    def _batch_size(self, longest):
+        """Sequences of a batch of prediction, the longest of which has ``longest`` time steps."""
+        if self.stack.n_directions == 1:
+            return PREDICT_ROWS
+        return max(1, min(PREDICT_ROWS, PREDICT_WHOLE // longest))
 
     def _pooled_without_record(self, sequences, rows, workspace, n_threads):
         starts, lengths = sequences.starts[rows], sequences.lengths[rows]
@@ -124,11 +135,14 @@ class Model:
         if self.stack.n_directions == 2 or n_steps <= PREDICT_STEPS:
             packing, x = self._pack(sequences, rows, workspace)
             return self._pooled(self.stack.forward(x, packing, workspace, n_threads))
-        state: tuple = ()
+        pooled = np.empty((len(rows), self._width), self.dtype)
+        state: tuple | None = None
         for t in range(0, n_steps, PREDICT_STEPS):
-            packing = Packing(np.clip(lengths - t, 0, PREDICT_STEPS))
+            n_alive = np.count_nonzero(lengths > t)  # the first ones: lengths never rise
+            packing = Packing(np.minimum(lengths[:n_alive] - t, PREDICT_STEPS))
             x = workspace.take("x", packing.n_packed, 1, self.n_features)
-            batches.gather_steps(sequences.values, starts + t, packing.steps(0), x)
-            trace = self.stack.forward(x, packing, workspace, n_threads, initial=state or None)
-            state = self.stack.final_states(trace)
-        return state[0][-1]
+            batches.gather_steps(sequences.values, starts[:n_alive] + t, packing.steps(0), x)
+            initial = state and tuple(part[:, :n_alive] for part in state)
+            state = self.stack.final_states(self.stack.forward(x, packing, workspace, n_threads, initial=initial))
+            pooled[:n_alive] = state[0][-1]
+        return pooled

@@ -38,11 +38,9 @@ class SGD:
     def __init__(self, parameters, rate, momentum=0.9):
         self.parameters, self.rate, self._momentum = parameters, rate, momentum
         self._velocity = np.zeros_like(parameters.flat)
-        self.n_steps = 0
 
     def step(self, grads, max_norm=math.inf, decay=0.0):
         """Take a step: see `Adam.step`."""
-        self.n_steps += 1
         p = self.parameters
         return updates.sgd_step(
             p.flat, grads.flat, max_norm, decay, p.n_weights, self._velocity, self.rate, self._momentum

@@ -30,8 +30,13 @@ class Packing:
         self.lengths = lengths if self.equal else lengths[self.order]
         self.n_rows = len(lengths)
         self.n_packed = int(lengths.sum())
+        self._first = int(self.lengths[0])
         self._steps = {}
         self._segments = {}
+
+    def fills(self, n_steps):
+        """Whether every row has ``n_steps`` time steps."""
+        return self.equal and self._first == n_steps
 
     def steps(self, direction):
         """Table of steps, forwards (0) or reversed (1)."""
@@ -52,3 +57,7 @@ class Packing:
             return rows + np.where(self.lengths > 0, self.n_rows, 0)
         at = self.steps(0)[:, AT]
         return rows + np.where(self.lengths > 0, self.n_rows + at[self.lengths - 1], 0)
+
+    def unsorted(self, states):
+        """States (L * D, B, H) of the packed batch in the caller's order of rows."""
+        return states if self.equal else states[:, np.argsort(self.order)]

@@ -1,83 +1,11 @@
 """Stacked, optionally bidirectional recurrent layers over packed batches: which kernel runs on which buffer."""
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, elman, gru, lstm, panels, products
-from fastrecur.kernels.cpu.target import TALL_2, TALL_3, TALL_4
-from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import BIASES, Parameters, suffix
-
-_TALL = {2: TALL_2, 3: TALL_3, 4: TALL_4}
-
-
-class Workspace:
-    """Buffers by name, kept from call to call: a fresh large array costs a page fault every 4 KB."""
-
-    def __init__(self, dtype):
-        self._dtype = dtype
-        self._buffers = {}
-        self._views = {}
-        self._packings = {}
-
-    def take(self, name, *shape):
-        """Array of the given shape with undefined contents; the same memory for the same name."""
-        views = self._views.get(name)
-        if views is None:
-            views = self._views[name] = {}
-        view = views.get(shape)
-        if view is None:
-            size = math.prod(shape)
-            buffer = self._buffers.get(name)
-            if buffer is None or buffer.size < size:
-                buffer = self._buffers[name] = panels.aligned_empty((size,), self._dtype)
-                views.clear()
-            elif len(views) > 100:
-                views.clear()
-            view = views[shape] = buffer[:size].reshape(shape)
-        return view
-
-    def release(self, name):
-        """Leave a buffer to whoever holds it: the next `take` gets another one."""
-        self._buffers.pop(name, None)
-        self._views.pop(name, None)
-
-    def packing(self, lengths):
-        """`Packing` of a batch, the same one again for the same lengths."""
-        key = lengths.tobytes()
-        packing = self._packings.get(key)
-        if packing is None:
-            if len(self._packings) > 20:
-                self._packings.clear()
-            packing = self._packings[key] = Packing(lengths)
-        return packing
-
-
-class Fresh:
-    """Stands in for a `Workspace` where the buffers are handed out: new memory at every call."""
-
-    def __init__(self, dtype):
-        self._dtype = dtype
-
-    def take(self, name, *shape):
-        """Array of the given shape with undefined contents."""
-        return np.empty(shape, self._dtype)
-
-
-@dataclass(slots=True)
-class Trace:
-    """What a forward call leaves for the backward call: inputs, states and gates of every layer and direction."""
-
-    packing: object
-    workspace: Workspace
-    record: bool
-    inputs: list
-    states: list
-    cells: list
-    gates: list
+from fastrecur.network.workspace import TALL
 
 
 class _Direction:
@@ -101,7 +29,7 @@ class _Direction:
         self._arrays: dict[Parameters, list] = {}
         p, width = self.layout.n_panels, panels.lanes(dtype)
         self.columns, self.gate_columns = self.layout.vectors * width, self.layout.gate_vectors * width
-        self.scratch = max(_TALL[self.layout.vectors], 2) * self.gate_columns  # one tile, or a pair of panels
+        self.scratch = max(TALL[self.layout.vectors], 2) * self.gate_columns  # one tile, or a pair of panels
         self.w = panels.aligned_empty((p, self.n_inputs, self.columns), dtype)
         self.bias = panels.aligned_empty((p, self.gate_columns), dtype)
 
@@ -124,27 +52,31 @@ class _Direction:
         """Add panels of gradients to ``grads``."""
         panels.unpack_layer(dw, dbias, *self._maps, *self.arrays(grads))
 
-    def transposed(self, parameters, workspace, features):
-        """W_hh or, with ``features``, W_ih, transposed in panels."""
-        w_ih, w_hh = self.arrays(parameters)[:2]
-        if features:
-            weight, columns, segments, n = w_ih, self.layout.features, self.segments, self.input_width
+    def transposed_shape(self, hidden):
+        """Shape of W_hh (``hidden``) or W_ih, transposed in panels."""
+        if hidden:
+            columns, segments, n = self.layout.hidden, 1, self.hidden_width
         else:
-            weight, columns, segments, n = w_hh, self.layout.hidden, 1, self.hidden_width
+            columns, segments, n = self.layout.features, self.segments, self.input_width
         pair = min(n, self.pair)
-        n_panels = segments * n // pair
-        out = workspace.take(("transposed", self.index, features), n_panels, columns.size, pair)
-        panels.pack_transposed(weight, columns, segments, out)
-        return out
+        return segments * n // pair, columns.size, pair
+
+    def transpose(self, parameters, hidden, out):
+        """Write W_hh (``hidden``) or W_ih, transposed in panels, to ``out``."""
+        weight = self.arrays(parameters)[hidden]
+        if hidden:
+            panels.pack_transposed(weight, self.layout.hidden, 1, out)
+        else:
+            panels.pack_transposed(weight, self.layout.features, self.segments, out)
 
 
-def _final_rows(states, column, packing, direction, out):
-    """Copy the final states of each row from a buffer (B + N, D, padded H) to ``out`` (B, H), in the caller's order."""
+def _final_rows(states, packing, direction, out):
+    """Copy the final states of each row from a buffer (B + N, padded H) to ``out`` (B, H), in the caller's order."""
     if packing.equal:
         first = packing.n_rows if direction else len(states) - packing.n_rows
-        out[:] = states[first : first + packing.n_rows, column, : out.shape[1]]
+        out[:] = states[first : first + packing.n_rows, : out.shape[1]]
     else:
-        batches.take_states(states, column, packing.final_rows(direction), packing.order, out)
+        out[packing.order] = states[packing.final_rows(direction), : out.shape[1]]
 
 
 class RecurrentStack:
@@ -169,15 +101,23 @@ class RecurrentStack:
         self.has_cell_state = cell == "lstm"
         self._nothing = np.empty((0, n_directions, self.padded), self.dtype)
         self.layers = [[_Direction(self, k, d) for d in range(n_directions)] for k in range(num_layers)]
+        self.directions = [direction for layer in self.layers for direction in layer]
         self.refresh()
 
     def refresh(self):
         """Read the parameters anew."""
-        for layer in self.layers:
-            for direction in layer:
-                direction.pack(self.parameters)
+        for direction in self.directions:
+            direction.pack(self.parameters)
 
-    def forward(self, x, packing, workspace, n_threads=1, record=False, initial=None):
+    def states_shape(self, packing):
+        """Shape of a layer's h: (B + N, D, padded H)."""
+        return packing.n_rows + packing.n_packed, self.n_directions, self.padded
+
+    def dx_shape(self, packing, k=0):
+        """Shape of the gradient of what layer ``k`` reads: (N, S, padded F)."""
+        return packing.n_packed, self.layers[k][0].segments, self.layers[k][0].input_width
+
+    def forward(self, x, packing, workspace, n_threads=1, record=False, initial=None, outputs=None):
         """Run all layers over a packed batch.
 
         Parameters
@@ -185,56 +125,53 @@ class RecurrentStack:
         x : array of shape (N, 1, F)
         packing : Packing
         workspace : Workspace
-            Owns what is returned, until its next use.
+            Owns the buffers of what is returned, until its next use for the same packing.
         n_threads : int
         record : bool
             Keep what `backward` needs.
         initial : tuple of arrays of shape (L * D, B, H), optional
             Initial h (and c, LSTM), in the caller's order of rows.
+        outputs : array of shape (B + N, D, padded H), optional
+            Receives the last layer's h, which the caller then keeps. A buffer of the workspace by default.
 
         Returns
         -------
         trace : Trace
-            ``trace.states[-1]`` (B + N, D, padded H) holds the outputs of the last layer, from row B on.
+            ``trace.states[-1]`` holds the outputs of the last layer, from row B on.
         """
-        trace = Trace(packing, workspace, record, [], [], [], [])
-        n_rows, n_packed = packing.n_rows, packing.n_packed
+        n_rows = packing.n_rows
         with threads.team(n_threads) as n_threads:
-            for k, layer in enumerate(self.layers):
-                h = workspace.take(("h", k), n_rows + n_packed, self.n_directions, self.padded)
-                h[:n_rows] = 0.0
-                shards = threads.row_shards(packing.lengths, layer[0].w.size, n_threads)
-                trace.inputs.append(x)
-                trace.states.append(h)
-                for direction in layer:
-                    self._forward(direction, trace, shards, initial)
-                x = h[n_rows:]
+            trace = workspace.trace(self, packing, n_threads, record)
+            trace.inputs[0] = x
+            if outputs is not None:
+                trace.states[-1] = outputs
+            if initial is None:
+                for state in (*trace.states, *trace.cells):
+                    state[:n_rows] = 0.0
+            else:
+                self._begin_from(initial, trace)
+            for direction in self.directions:
+                self._forward(direction, trace)
         return trace
 
-    def _forward(self, direction, trace, shards, initial):
-        packing, workspace, record = trace.packing, trace.workspace, trace.record
-        h, x, d = trace.states[-1], trace.inputs[-1], direction.direction
-        n_rows, n_packed, key = packing.n_rows, packing.n_packed, direction.index
-        steps = packing.steps(d)
-        if initial is not None:
-            batches.copy_padded(initial[0][key], packing.order, h[:n_rows, d])
-        if record and self.cell != "rnn":
-            gates = workspace.take(("gates", key), direction.layout.n_panels, n_packed, direction.gate_columns)
-        else:
-            gates = workspace.take("scratch", len(shards) - 1, 1, direction.scratch)
-        common = (direction.w, direction.bias, x, direction.n_features, steps, h, d)
+    def _begin_from(self, initial, trace):
+        order, n_rows = trace.packing.order, trace.packing.n_rows
+        for direction in self.directions:
+            key, h = direction.index, trace.states[direction.layer]
+            batches.copy_padded(initial[0][key], order, h[:n_rows, direction.direction])
+            if self.has_cell_state:
+                batches.copy_padded(initial[1][key], order, trace.cells[key][:n_rows])
+
+    def _forward(self, direction, trace):
+        k, d, key = direction.layer, direction.direction, direction.index
+        common = direction.w, direction.bias, trace.inputs[k], direction.n_features, trace.steps[d], trace.states[k], d
+        gates, shards = trace.gates[key], trace.shards[k]
         if self.cell == "rnn":
             elman.rnn_forward(*common, gates, self.relu, shards)
         elif self.cell == "gru":
-            gru.gru_forward(*common, gates, record, shards)
+            gru.gru_forward(*common, gates, trace.record, shards)
         else:
-            c = workspace.take(("c", key), n_rows + n_packed if record else n_rows, self.padded)
-            c[:n_rows] = 0.0
-            if initial is not None:
-                batches.copy_padded(initial[1][key], packing.order, c[:n_rows])
-            trace.cells.append(c)
-            lstm.lstm_forward(*common, c, gates, record, shards)
-        trace.gates.append(gates)
+            lstm.lstm_forward(*common, trace.cells[key], gates, trace.record, shards)
 
     def step(self, x, state):
         """One time step of all layers, which read in one direction.
@@ -275,25 +212,27 @@ class RecurrentStack:
         """Final h of the last layer, (D, B, H), in the caller's order of rows."""
         h = np.empty((self.n_directions, trace.packing.n_rows, self.hidden_size), self.dtype)
         for d in range(self.n_directions):
-            _final_rows(trace.states[-1], d, trace.packing, d, h[d])
+            _final_rows(trace.states[-1][:, d], trace.packing, d, h[d])
         return h
 
     def final_states(self, trace):
         """Final h (and c, LSTM) of every layer and direction: (L * D, B, H), in the caller's order of rows."""
-        packing = trace.packing
-        h = np.empty((self.num_layers * self.n_directions, packing.n_rows, self.hidden_size), self.dtype)
-        c = np.empty_like(h) if self.has_cell_state else None
-        for layer in self.layers:
-            for direction in layer:
-                key, d = direction.index, direction.direction
-                _final_rows(trace.states[direction.layer], d, packing, d, h[key])
-                if c is not None and trace.record:
-                    _final_rows(trace.cells[key][:, np.newaxis], 0, packing, d, c[key])
-                elif c is not None:
-                    c[key][packing.order] = trace.cells[key][:, : self.hidden_size]
-        return (h,) if c is None else (h, c)
+        packing, n_hidden = trace.packing, self.hidden_size
+        h = np.empty((len(self.directions), packing.n_rows, n_hidden), self.dtype)
+        for key, direction in enumerate(self.directions):
+            d = direction.direction
+            _final_rows(trace.states[direction.layer][:, d], packing, d, h[key])
+        if not self.has_cell_state:
+            return (h,)
+        c = np.empty(h.shape, self.dtype)
+        for key, cells in enumerate(trace.cells):
+            if trace.record:
+                _final_rows(cells, packing, self.directions[key].direction, c[key])
+            else:
+                c[key, packing.order] = cells[:, :n_hidden]
+        return h, c
 
-    def backward(self, trace, grads, n_threads=1, dy=None, dstate=None, need_dx=True, dlast=None):
+    def backward(self, trace, grads, n_threads=1, dy=None, dstate=None, dx=None, dlast=None):
         """Backpropagation through time, after `forward` with ``record``.
 
         Parameters
@@ -307,79 +246,64 @@ class RecurrentStack:
             Gradient of the last layer's outputs.
         dstate : tuple of arrays of shape (L * D, B, H), optional
             Gradient of the final states, in the caller's order of rows; None in it means zero.
-        need_dx : bool
+        dx : array of shape `dx_shape`, optional
+            Receives the gradient of x.
         dlast : array of shape (D, B, H), optional
             Gradient of the last layer's final h alone.
 
         Returns
         -------
-        dx : array of shape (N, 1, padded F) or None
         dinitial : tuple of arrays of shape (L * D, B, padded H)
             Gradient of the initial states, in the order of the packed batch.
         """
-        dh = self._state_gradient("dh", trace, dstate[0] if dstate else dlast)
-        dc = self._state_gradient("dc", trace, dstate[1] if dstate else None) if self.has_cell_state else None
         with threads.team(n_threads) as n_threads:
+            back = trace.back(self, n_threads)
+            back.dx[0] = dx
+            self._pad_state_gradient(trace.packing, dstate[0] if dstate else dlast, back.dh)
+            if self.has_cell_state:
+                self._pad_state_gradient(trace.packing, dstate[1] if dstate else None, back.dc)
+            dy = self._nothing if dy is None else dy
             for k in range(self.num_layers - 1, -1, -1):
-                dy = self._layer_gradient(k, trace, grads, n_threads, dy, dh, dc, need_dx or k > 0)
-        return dy, ((dh, dc) if self.has_cell_state else (dh,))
+                for direction in self.layers[k]:
+                    self._gate_gradient(direction, trace, back, dy)
+                    self._weight_gradient(direction, trace, back, grads)
+                    if back.dx[k] is not None:
+                        self._input_gradient(direction, back)
+                dy = back.dx[k]
+        return (back.dh, back.dc) if self.has_cell_state else (back.dh,)
 
-    def _state_gradient(self, name, trace, given):
-        """Padded copy (L * D, B, padded H) of the gradient of the final states, in the order of the packed batch."""
-        packing, n_states = trace.packing, self.num_layers * self.n_directions
-        out = trace.workspace.take(name, n_states, packing.n_rows, self.padded)
-        if given is None or len(given) < n_states or self.hidden_size < self.padded:
+    def _pad_state_gradient(self, packing, given, out):
+        """Gradient of the final states, of all layers or of the last one, in the order of the packed batch."""
+        if given is None or len(given) < len(out) or self.hidden_size < self.padded:
             out[:] = 0.0
-        if given is not None:  # of all layers, or of the last one
-            first = n_states - len(given)
-            out[first:, :, : self.hidden_size] = given if packing.equal else given[:, packing.order]
-        return out
+        if given is not None:
+            out[-len(given) :, :, : self.hidden_size] = given if packing.equal else given[:, packing.order]
 
-    def _layer_gradient(self, k, trace, grads, n_threads, dy, dh, dc, need_dx):
-        """All directions of one layer; returns dx, padded as the layer below pads its states."""
-        packing, workspace = trace.packing, trace.workspace
-        first = self.layers[k][0]
-        dy = self._nothing if dy is None else dy
-        dx = workspace.take(("dx", k), packing.n_packed, first.segments, first.input_width) if need_dx else None
-        for direction in self.layers[k]:
-            key = direction.index
-            gates = self._gate_gradient(direction, trace, n_threads, dy, dh[key], dc[key] if dc is not None else None)
-            self._weight_gradient(direction, trace, gates, grads, n_threads)
-            if dx is not None:
-                w = direction.transposed(self.parameters, workspace, features=True)
-                shards = threads.even_shards(packing.n_packed, w.size, n_threads, multiple=TALL_2)
-                out = dx.reshape(packing.n_packed, -1)
-                products.input_gradient(gates, w, 0, direction.direction > 0, out, shards)
-        return dx
-
-    def _gate_gradient(self, direction, trace, n_threads, dy, dh, dc):
+    def _gate_gradient(self, direction, trace, back, dy):
         """The recurrence, backwards: gradients of the pre-activations, over the gates; ``dh``, ``dc`` in place."""
-        k, d = direction.layer, direction.direction
-        h, gates = trace.states[k], trace.gates[direction.index]
-        shards = threads.row_shards(trace.packing.lengths, direction.w.size, n_threads)
-        w = direction.transposed(self.parameters, trace.workspace, features=False)
-        steps = trace.packing.steps(d)
+        key, d, k = direction.index, direction.direction, direction.layer
+        w = back.transposed[key][True]
+        direction.transpose(self.parameters, True, w)
+        common, gates, shards = (w, trace.steps[d], trace.states[k], d), back.gates[key], back.row_shards[key]
         if self.cell == "rnn":
-            shape = direction.layout.n_panels, trace.packing.n_packed, direction.gate_columns
-            gates = trace.workspace.take(("gates", direction.index), *shape)
-            elman.rnn_backward(w, steps, h, d, gates, dy, dh, self.relu, shards)
+            elman.rnn_backward(*common, gates, dy, back.dh[key], self.relu, shards)
         elif self.cell == "gru":
-            gru.gru_backward(w, steps, h, d, gates, dy, dh, shards)
+            gru.gru_backward(*common, gates, dy, back.dh[key], shards)
         else:
-            lstm.lstm_backward(w, steps, h, d, trace.cells[direction.index], gates, dy, dh, dc, shards)
-        return gates
+            lstm.lstm_backward(*common, trace.cells[key], gates, dy, back.dh[key], back.dc[key], shards)
 
-    def _weight_gradient(self, direction, trace, gates, grads, n_threads):
-        workspace, layout, d = trace.workspace, direction.layout, direction.direction
-        dw = workspace.take(("dw", direction.index), *direction.w.shape)
-        dbias = workspace.take(("dbias", direction.index), *direction.bias.shape)
-        n_packed = trace.packing.n_packed
-        n_lines = layout.n_panels * direction.n_inputs
-        shards = threads.even_shards(n_lines, n_packed * direction.columns, n_threads, multiple=_TALL[layout.vectors])
-        h = trace.states[direction.layer]
-        scratch = workspace.take("previous", len(shards) - 1, products.SUM_BLOCK * h.shape[1] * h.shape[2])
+    def _weight_gradient(self, direction, trace, back, grads):
+        key, k, d, layout = direction.index, direction.layer, direction.direction, direction.layout
         products.weight_gradient(
-            gates, trace.inputs[direction.layer], direction.n_features, h, d, trace.packing.segments(d), dw, dbias,
-            layout.vectors, layout.first_hidden, scratch, shards,
+            back.gates[key], trace.inputs[k], direction.n_features, trace.states[k], d, trace.packing.segments(d),
+            back.dw[key], back.dbias[key], layout.vectors, layout.first_hidden, back.scratch[key],
+            back.weight_shards[key],
         )  # fmt: skip
-        direction.unpack(dw, dbias, grads)
+        direction.unpack(back.dw[key], back.dbias[key], grads)
+
+    def _input_gradient(self, direction, back):
+        key, dx = direction.index, back.dx[direction.layer]
+        w = back.transposed[key][False]
+        direction.transpose(self.parameters, False, w)
+        out = dx.reshape(len(dx), -1)
+        products.input_gradient(back.gates[key], w, 0, direction.direction > 0, out, back.packed_shards[key])

@@ -51,7 +51,6 @@ RECURRENT |= {
     "scatter_steps",
     "gather_padded",
     "copy_padded",
-    "take_states",
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from fastrecur.kernels import reference, threads
 from fastrecur.network import model as module
 from fastrecur.network.model import LOSSES, Model
-from fastrecur.network.recurrent import Workspace
+from fastrecur.network.workspace import Workspace
 from fastrecur.sequences import check_sequences
 from tests.helpers import central_differences
 

@@ -65,3 +65,17 @@ def test_final_rows_lead_to_the_state_after_the_last_visited_step(lengths, direc
             buffer[packing.n_rows + n] = (b, t)
     expected = [(b, -1 if length == 0 else 0 if direction else length - 1) for b, length in enumerate(packing.lengths)]
     assert [buffer[row] for row in packing.final_rows(direction)] == expected
+
+
+@each_length
+def test_whether_every_row_has_so_many_steps(lengths):
+    packing = Packing(lengths)
+    for n_steps in range(max(lengths) + 2):
+        assert packing.fills(n_steps) == all(length == n_steps for length in lengths)
+
+
+@each_length
+def test_states_are_put_back_into_the_callers_order(lengths):
+    packing = Packing(lengths)
+    given = np.random.default_rng(0).normal(size=(2, len(lengths), 3))
+    np.testing.assert_array_equal(packing.unsorted(given[:, packing.order]), given)

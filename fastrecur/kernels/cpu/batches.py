@@ -72,11 +72,3 @@ def copy_padded(source, order, out):
             out[b, u] = source[order[b], u]
         for u in range(source.shape[1], out.shape[1]):
             out[b, u] = 0.0
-
-
-@kernel
-def take_states(states, direction, rows, order, out):
-    """States of ``rows`` of the buffer ``states`` (B + N, D, stride), to the rows ``order`` of ``out`` (B, H)."""
-    for b in range(len(rows)):
-        for u in range(out.shape[1]):
-            out[order[b], u] = states[rows[b], direction, u]

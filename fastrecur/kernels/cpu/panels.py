@@ -42,10 +42,9 @@ def padded(n, dtype):
 
 def aligned_empty(shape, dtype):
     """Array of undefined contents that begins on a cache line: a vector that straddles two costs two loads."""
-    dtype = np.dtype(dtype)
-    memory = np.empty(math.prod(shape) * dtype.itemsize + CACHE_LINE, np.uint8)
-    first = -memory.ctypes.data % CACHE_LINE
-    return memory[first : first + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+    memory = np.empty(math.prod(shape) + CACHE_LINE // dtype.itemsize, dtype)
+    first = -memory.__array_interface__["data"][0] % CACHE_LINE // dtype.itemsize
+    return memory[first : first + math.prod(shape)].reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,6 @@ class Layout:
         Rows of ``weight_ih`` and ``weight_hh``.
     bias_features, bias_hidden : int64 array of shape (P, gate_vectors * W)
         Entries of ``bias_ih`` (or of the only ``bias``) and of ``bias_hh``, which add up.
-    gates : int64 array of shape (P, gate_vectors * W)
-        Columns of the canonical record, as in the reference.
     first_hidden : int
         Where in a panel's gates the vectors of ``hidden`` begin.
     """
@@ -72,7 +69,6 @@ class Layout:
     hidden: np.ndarray
     bias_features: np.ndarray
     bias_hidden: np.ndarray
-    gates: np.ndarray
     first_hidden: int = 0
 
     @property
@@ -94,7 +90,7 @@ def panel_layout(cell, n_hidden, dtype):
     """Layout of ``cell`` ("rnn", "lstm" or "gru") with ``n_hidden`` units."""
     width = lanes(dtype)
     if cell == "gru":
-        r, z, n, q = range(4)
+        r, z, n = range(3)
         return Layout(
             vectors=3,
             gate_vectors=4,
@@ -102,12 +98,11 @@ def panel_layout(cell, n_hidden, dtype):
             hidden=_columns(n_hidden, width, [r, z, n]),
             bias_features=_columns(n_hidden, width, [n, r, z, -1]),
             bias_hidden=_columns(n_hidden, width, [-1, r, z, n]),
-            gates=_columns(n_hidden, width, [n, r, z, q]),
             first_hidden=width,
         )
     columns = _columns(n_hidden, 2 * width, [0]) if cell == "rnn" else _columns(n_hidden, width, [0, 1, 2, 3])
     vectors = columns.shape[1] // width
-    return Layout(vectors, vectors, columns, columns, columns, np.full_like(columns, -1), columns)
+    return Layout(vectors, vectors, columns, columns, columns, np.full_like(columns, -1))
 
 
 @inline

@@ -14,7 +14,8 @@ from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import lstm
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, recurrent_shapes, suffix
-from fastrecur.network.recurrent import RecurrentStack, Workspace
+from fastrecur.network.recurrent import RecurrentStack
+from fastrecur.network.workspace import Workspace
 from tests.helpers import CELLS, GATES, final_states, make_problem, packed_index, reference_backward, reference_forward
 
 #: B, F, H: each crosses a tile's edge somewhere.
@@ -138,13 +139,14 @@ def by_kernels(problems, dtype, n_threads=1, dy=True, dstate=True, need_dx=True)
         padded[:, d, :n_hidden] = direction.dy
     final = [np.stack([getattr(q, name) for q in problems]) for name in ("dh", "dc") if getattr(p, name) is not None]
     grads = stack.parameters.zeros_like()
-    dx, dinitial = stack.backward(
+    dx = np.full(stack.dx_shape(trace.packing), np.nan, dtype) if need_dx else None
+    dinitial = stack.backward(
         trace,
         grads,
         n_threads,
         padded if dy else None,
         [part.astype(dtype) for part in final] if dstate else None,
-        need_dx,
+        dx,
     )
     if need_dx:
         results["dx"] = dx[np.newaxis, :, 0, : p.x.shape[1]].copy()
@@ -352,5 +354,5 @@ def test_backward_shares_only_while_it_may_itself(monkeypatch):
     problems = make("lstm", (5,) * 7, 3, 17)
     *_, stack, _, trace = forward(problems, "float32", 2, record=True)
     with threads._one_at_a_time:  # another Python thread is inside
-        stack.backward(trace, stack.parameters.zeros_like(), 2, need_dx=False)
+        stack.backward(trace, stack.parameters.zeros_like(), 2)
     assert shares == [1, 1]

@@ -87,12 +87,12 @@ def test_panels_are_as_stated(cell, n_hidden, dtype):
 @each_cell
 def test_columns_of_the_layout(cell, n_hidden, dtype):
     layout = panel_layout(cell, n_hidden, np.dtype(dtype))
-    for columns, vectors in zip((layout.features, layout.hidden, layout.gates), VECTORS[cell], strict=True):
+    for columns, vectors in zip((layout.features, layout.hidden), VECTORS[cell][:2], strict=True):
         entries = np.arange(1, (max(vectors) + 1) * n_hidden + 1)  # row + 1, so that 0 is none
         for p in range(layout.n_panels):
             np.testing.assert_array_equal(columns[p] + 1, naive_panel(entries, vectors, cell, p, n_hidden, dtype))
     assert layout.first_hidden == (lanes(dtype) if cell == "gru" else 0)
-    assert layout.gate_vectors * lanes(dtype) == layout.gates.shape[1]
+    assert layout.gate_vectors * lanes(dtype) == layout.bias_features.shape[1]
 
 
 @each_dtype

@@ -1,0 +1,147 @@
+"""Buffers that are kept from call to call, and where each step of a batch finds its own."""
+
+import math
+
+from fastrecur.kernels import threads
+from fastrecur.kernels.cpu import panels, products
+from fastrecur.kernels.cpu.target import TALL_2, TALL_3, TALL_4
+from fastrecur.network.packing import Packing
+
+TALL = {2: TALL_2, 3: TALL_3, 4: TALL_4}
+
+
+class Workspace:
+    """Buffers by name, kept from call to call: a fresh large array costs a page fault every 4 KB."""
+
+    def __init__(self, dtype):
+        self._dtype = dtype
+        self._buffers = {}
+        self._views = {}
+        self._packings = {}
+        self._traces = {}
+
+    def __reduce__(self):
+        return Workspace, (self._dtype,)
+
+    def take(self, name, *shape):
+        """Array of the given shape with undefined contents; the same memory for the same name."""
+        views = self._views.setdefault(name, {})
+        view = views.get(shape)
+        if view is None:
+            size = math.prod(shape)
+            buffer = self._buffers.get(name)
+            if buffer is None or buffer.size < size:
+                buffer = self._buffers[name] = panels.aligned_empty((size,), self._dtype)
+                views.clear()
+                self._traces.clear()  # they hold the smaller buffer
+            elif len(views) > 100:
+                views.clear()
+            view = views[shape] = buffer[:size].reshape(shape)
+        return view
+
+    def packing(self, lengths):
+        """`Packing` of a batch, the same one again for the same lengths."""
+        key = lengths.tobytes()
+        packing = self._packings.get(key)
+        if packing is None:
+            if len(self._packings) > 20:
+                self._packings.clear()
+            packing = self._packings[key] = Packing(lengths)
+        return packing
+
+    def trace(self, stack, packing, n_threads, record):
+        """`Trace` of a batch, the same one again for the same packing."""
+        key = packing, n_threads, record
+        trace = self._traces.get(key)
+        if trace is None:
+            if len(self._traces) > 20:
+                self._traces.clear()
+            trace = Trace(stack, packing, self, n_threads, record)
+            self._traces[key] = trace
+        return trace
+
+
+class Trace:
+    """What a batch leaves on its way forward, for the way back; the buffers of a packing, laid out once.
+
+    Attributes
+    ----------
+    packing : Packing
+    record : bool
+        Whether the gates and cell states of all steps are kept, as the way back needs them.
+    steps : list of int64 arrays
+        Tables of steps, by direction.
+    shards : list of int64 arrays
+        Rows of the batch for each thread, by layer.
+    inputs, states : list of arrays
+        By layer: what it read (N, S, F) and its h (B + N, D, padded H).
+    cells, gates : list of arrays
+        By layer and direction: c (LSTM alone), and the record of the gates or scratch in its place.
+    """
+
+    def __init__(self, stack, packing, workspace, n_threads, record):
+        n_rows, n_packed = packing.n_rows, packing.n_packed
+        self.packing, self.record, self._workspace = packing, record, workspace
+        self.steps = [packing.steps(d) for d in range(stack.n_directions)]
+        self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
+        self.states = [workspace.take(("h", k), *stack.states_shape(packing)) for k in range(stack.num_layers)]
+        self.inputs = [None, *(h[n_rows:] for h in self.states[:-1])]
+        self.cells, self.gates = [], []
+        for direction in stack.directions:
+            shape = len(self.shards[direction.layer]) - 1, 1, direction.scratch
+            name = "scratch", len(self.shards[direction.layer])
+            if record and stack.cell != "rnn":
+                name, shape = ("gates", direction.index), (direction.layout.n_panels, n_packed, direction.gate_columns)
+            self.gates.append(workspace.take(name, *shape))
+            if stack.has_cell_state:
+                n_states = n_rows + n_packed if record else n_rows
+                self.cells.append(workspace.take(("c", direction.index), n_states, stack.padded))
+        self._back = {}
+
+    def back(self, stack, n_threads):
+        """`WayBack` of this batch on so many threads."""
+        if n_threads not in self._back:
+            self._back[n_threads] = WayBack(stack, self, self._workspace, n_threads)
+        return self._back[n_threads]
+
+
+class WayBack:
+    """Buffers of the backward pass of a `Trace`, and how its work is shared out.
+
+    Attributes
+    ----------
+    dh, dc : array of shape (L * D, B, padded H)
+        Gradients of the final states, then of the initial ones; dc of the LSTM alone.
+    dx : list of arrays
+        By layer above the first: gradient of what it read.
+    gates, dw, dbias, scratch, transposed : list of arrays
+        By layer and direction.
+    row_shards, weight_shards, packed_shards : list of int64 arrays
+        By layer and direction: rows of the batch, of dW, and packed rows for each thread.
+    """
+
+    def __init__(self, stack, trace, workspace, n_threads):
+        packing, take = trace.packing, workspace.take
+        shape = len(stack.directions), packing.n_rows, stack.padded
+        self.dh = take("dh", *shape)
+        self.dc = take("dc", *shape) if stack.has_cell_state else None
+        self.dx = [None, *(take(("dx", k), *stack.dx_shape(packing, k)) for k in range(1, stack.num_layers))]
+        self.gates, self.dw, self.dbias, self.scratch, self.transposed = [], [], [], [], []
+        self.row_shards, self.weight_shards, self.packed_shards = [], [], []
+        for direction in stack.directions:
+            key, layout = direction.index, direction.layout
+            gates = trace.gates[key]
+            if stack.cell == "rnn":
+                gates = take(("gates", key), layout.n_panels, packing.n_packed, direction.gate_columns)
+            self.gates.append(gates)
+            self.dw.append(take(("dw", key), *direction.w.shape))
+            self.dbias.append(take(("dbias", key), *direction.bias.shape))
+            self.transposed.append([take(("transposed", key, i), *direction.transposed_shape(i)) for i in range(2)])
+            self.row_shards.append(threads.row_shards(packing.lengths, direction.w.size, n_threads))
+            n_lines, line = layout.n_panels * direction.n_inputs, packing.n_packed * direction.columns
+            shards = threads.even_shards(n_lines, line, n_threads, multiple=TALL[layout.vectors])
+            self.weight_shards.append(shards)
+            packed = threads.even_shards(packing.n_packed, self.transposed[-1][0].size, n_threads, multiple=TALL_2)
+            self.packed_shards.append(packed)
+            size = products.SUM_BLOCK * stack.n_directions * stack.padded
+            self.scratch.append(take(("previous", len(shards)), len(shards) - 1, size))

@@ -1,0 +1,60 @@
+"""What `Model.outputs` computes at a time: never more rows and steps than stated, nothing twice, the same bits."""
+
+import numpy as np
+import pytest
+
+from fastrecur.network import model as module
+from fastrecur.network.model import Model
+from fastrecur.sequences import check_sequences
+
+CELLS = ("rnn", "lstm", "gru")
+
+
+@pytest.fixture
+def packings(monkeypatch):
+    """Lengths of the rows of each batch or piece that the layers read."""
+    seen, forward = [], module.RecurrentStack.forward
+
+    def noted(stack, x, packing, *arguments, **options):
+        seen.append(packing.lengths)
+        return forward(stack, x, packing, *arguments, **options)
+
+    monkeypatch.setattr(module.RecurrentStack, "forward", noted)
+    return seen
+
+
+def make(cell, n_directions, lengths):
+    model = Model(cell, 3, 5, 2, num_layers=2, n_directions=n_directions, relu=False, dtype="float32")
+    model.initialise(np.random.RandomState(0))
+    rng = np.random.default_rng(0)
+    return model, check_sequences([rng.normal(size=(length, 3)) for length in lengths])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_two_directions_read_no_more_steps_at_once_than_stated(cell, packings, monkeypatch):
+    model, sequences = make(cell, 2, [5, 40, 9, 9, 33, 2, 120, 1, 7, 40])
+    expected = model.outputs(sequences, 1)
+    assert len(packings) == 1
+    packings.clear()
+    monkeypatch.setattr(module, "PREDICT_WHOLE", 100)
+    np.testing.assert_array_equal(model.outputs(sequences, 1), expected)
+    assert [list(lengths) for lengths in packings] == [[120], [40, 40], [33, 9, 9], [7, 5, 2, 1]]
+
+
+@pytest.mark.parametrize("n_steps", [1, 1000, 2**17, 2**17 + 1, 10**6])
+def test_rows_times_steps_are_bounded_and_one_row_is_always_read(n_steps):
+    model, _ = make("lstm", 2, [1])
+    n_rows = model._batch_size(n_steps)
+    assert 1 <= n_rows <= module.PREDICT_ROWS
+    assert n_rows == 1 or n_rows * n_steps <= module.PREDICT_WHOLE
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_sequence_that_has_ended_is_not_read_on(cell, packings, monkeypatch):
+    model, sequences = make(cell, 1, [5, 40, 9, 10, 33, 20, 1, 12, 11])
+    expected = model.outputs(sequences, 1)
+    packings.clear()
+    monkeypatch.setattr(module, "PREDICT_STEPS", 10)
+    np.testing.assert_array_equal(model.outputs(sequences, 1), expected)
+    pieces = [[10, 10, 10, 10, 10, 10, 9, 5, 1], [10, 10, 10, 2, 1], [10, 10], [10, 3]]
+    assert [list(lengths) for lengths in packings] == pieces
