@@ -128,6 +128,21 @@ def test_gradient_is_that_of_central_differences(cell, depth, loss):
         np.testing.assert_allclose(grads.arrays[name], expected, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-13)])
+@each_cell
+def test_cross_entropy_of_large_outputs_is_finite(cell, dtype, tolerance):
+    """exp(z) of outputs around 10,000 is beyond float64, of either sign."""
+    model, (targets, weights) = make(cell, dtype=dtype), make_targets("cross_entropy")
+    model.parameters.arrays["head_weight"] *= 1000.0
+    for offset in (-1e4, 1e4):
+        model.parameters.arrays["head_bias"][:] = offset
+        outputs = model.outputs(make_sequences().take(ROWS), 1).astype(np.float64)
+        outputs -= outputs.max(axis=1, keepdims=True)  # changes no loss
+        value, grads = gradient(model, "cross_entropy", targets, weights)
+        assert value == pytest.approx(naive_loss("cross_entropy", outputs, targets[ROWS], weights[ROWS]), rel=tolerance)
+        assert np.isfinite(grads.flat).all()
+
+
 # --- weights of the sequences ----------------------------------------------------------------------------------------
 
 

@@ -132,6 +132,41 @@ def test_final_states_are_those_of_each_sequence_alone(cell, lengths):
             np.testing.assert_array_equal(part[:, [b]], expected)
 
 
+@each_batch
+@each_cell
+def test_gradients_of_initial_states_are_those_of_each_sequence_alone(cell, lengths):
+    """Given in the caller's order, returned in the order of the packed batch."""
+    stack = make(cell, 3, 7)
+    packing, x, initial, dy, dstate = make_batch(stack, lengths)
+    together = run(stack, (packing, x, initial, dy, dstate), Workspace(stack.dtype))
+    for row, b in enumerate(packing.order):
+        steps = packing.steps(0)[: lengths[b], 0] + row
+        own, down = (tuple(part[:, [b]] for part in state) for state in (initial, dstate))
+        alone = run(stack, (Packing(lengths[b : b + 1]), x[steps], own, dy[steps], down), Workspace(stack.dtype))
+        np.testing.assert_array_equal(together["dx"][steps], alone["dx"])
+        for i in range(len(initial)):
+            np.testing.assert_array_equal(together[f"dinitial {i}"][:, [row]], alone[f"dinitial {i}"])
+
+
+@pytest.mark.parametrize("n_hidden", [7, 32])
+@each_cell
+def test_absent_states_and_gradients_are_zeros(cell, n_hidden):
+    stack = make(cell, 3, n_hidden)
+    packing, x, initial, dy, dstate = make_batch(stack, BATCHES["ragged"])
+    zeros = tuple(np.zeros_like(part) for part in initial)
+    workspace = Poisoned(stack.dtype)
+    for absent, given in (
+        ((None, dy, dstate), (zeros, dy, dstate)),
+        ((initial, None, dstate), (initial, np.zeros_like(dy), dstate)),
+        ((initial, dy, None), (initial, dy, zeros)),
+    ):
+        results = []
+        for arguments in (absent, given):
+            workspace.poison()
+            results.append(run(stack, (packing, x, *arguments), workspace))
+        assert_same_bits(*results)
+
+
 @pytest.mark.parametrize("n_hidden", [7, 32])
 @each_cell
 def test_gradient_of_the_last_states_alone_is_that_of_final_states(cell, n_hidden):
