@@ -134,8 +134,8 @@ def _epoch(training):
     loss /= len(rows)
     if not (np.isfinite(loss) and np.isfinite(training.model.parameters.flat).all()):
         raise FloatingPointError
-    clipped = float(np.mean(np.array(norms) > training.max_norm))
-    epoch = Epoch(loss, float(np.mean(norms)), clipped, _score(training))
+    clipped = sum(norm > training.max_norm for norm in norms)
+    epoch = Epoch(loss, sum(norms) / len(norms), clipped / len(norms), _score(training))
     training.record = _recorded(training, epoch, training.model.parameters.flat.copy())
 
 

@@ -29,6 +29,13 @@ def available_threads():
     backend, _ = joblib.parallel.get_active_backend()
     if getattr(backend, "nesting_level", 0):
         return 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return _cores(os.getpid(), allowed)
+
+
+@functools.lru_cache(maxsize=8)
+def _cores(process, allowed):
+    """Cores for a process; joblib reads the limits of its container anew at each call, for 50 microseconds."""
     return max(1, min(joblib.cpu_count(), numba.config.NUMBA_NUM_THREADS))
 
 

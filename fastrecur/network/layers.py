@@ -170,7 +170,7 @@ class _Layer:
         padded = self._stack.backward(trace, self._grads, n_threads, dy, dstate, packed_dx)
         trace.states[-1] = trace.inputs[0] = None
         dinitial = tuple(packing.unsorted(gradient)[:, :, : self.hidden_size].copy() for gradient in padded)
-        if not need_dx:
+        if packed_dx is None:
             return None, self._state(dinitial)
         if packing.fills(n_steps):
             dx = packed_dx[:, 0, :n_features].reshape(n_steps, n_rows, n_features).transpose(1, 0, 2)

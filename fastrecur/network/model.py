@@ -93,7 +93,8 @@ class Model:
 
     def _pooled(self, trace):
         """Last state of each sequence in each direction: (B, D * H), in the caller's order."""
-        return self.stack.last_states(trace).transpose(1, 0, 2).reshape(-1, self._width)
+        last = self.stack.last_states(trace)
+        return last[0] if len(last) == 1 else last.transpose(1, 0, 2).reshape(-1, self._width)
 
     def _head_arrays(self):
         """Weights (K, D * H), their transpose as an array of its own, and biases (K,)."""

@@ -209,10 +209,13 @@ class RecurrentStack:
         return new
 
     def last_states(self, trace):
-        """Final h of the last layer, (D, B, H), in the caller's order of rows."""
-        h = np.empty((self.n_directions, trace.packing.n_rows, self.hidden_size), self.dtype)
+        """Final h of the last layer, (D, B, H), in the caller's order of rows: a view of the states where it can be."""
+        n_rows, states = trace.packing.n_rows, trace.states[-1]
+        if self.n_directions == 1 and trace.packing.equal and self.hidden_size == self.padded:
+            return states[-n_rows:].reshape(1, n_rows, -1)
+        h = np.empty((self.n_directions, n_rows, self.hidden_size), self.dtype)
         for d in range(self.n_directions):
-            _final_rows(trace.states[-1][:, d], trace.packing, d, h[d])
+            _final_rows(states[:, d], trace.packing, d, h[d])
         return h
 
     def final_states(self, trace):

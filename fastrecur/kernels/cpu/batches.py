@@ -1,7 +1,7 @@
 """Copies between sequences and packed batches (see `fastrecur.kernels.steps`), with conversion of the dtype."""
 
 from fastrecur.kernels.compile import kernel
-from fastrecur.kernels.cpu.simd import offset, pointer
+from fastrecur.kernels.cpu.simd import copy, offset, pointer
 from fastrecur.kernels.steps import AT, ROWS
 
 
@@ -21,12 +21,12 @@ def gather_steps(values, starts, steps, out):
     """
     n_features = values.shape[1]
     source, target = pointer(values), pointer(out)
-    for t in range(len(steps)):
-        at = steps[t, AT]
-        for b in range(steps[t, ROWS]):
-            x, to = offset(source, (starts[b] + t) * n_features), offset(target, (at + b) * n_features)
-            for f in range(n_features):
-                to[f] = x[f]
+    for b in range(len(starts)):  # sequence after sequence: the processor sees the next time steps coming
+        x = offset(source, starts[b] * n_features)
+        for t in range(len(steps)):
+            if steps[t, ROWS] <= b:
+                break
+            copy(offset(target, (steps[t, AT] + b) * n_features), offset(x, t * n_features), n_features)
 
 
 @kernel

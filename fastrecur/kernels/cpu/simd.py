@@ -129,6 +129,25 @@ def store(typingctx, base, index, value):
 
 
 @intrinsic
+def copy(typingctx, target, source, count):
+    """Copy ``count`` numbers, converted where the dtypes differ. The two do not overlap."""
+
+    def codegen(context, builder, signature, args):
+        if target == source:
+            cgutils.raw_memcpy(builder, args[0], args[1], args[2], _align(target.dtype))
+            return context.get_dummy_value()
+        with cgutils.for_range(builder, args[2]) as loop:
+            number = _read(
+                builder, _ir_float(source.dtype), _element(builder, source, args[1], loop.index), _align(source.dtype)
+            )
+            number = context.cast(builder, number, source.dtype, target.dtype)
+            _write(builder, number, _element(builder, target, args[0], loop.index), _align(target.dtype))
+        return context.get_dummy_value()
+
+    return types.void(target, source, types.intp), codegen
+
+
+@intrinsic
 def prefetch(typingctx, base, index):
     """Ask for the cache line of ``base[index]``, to be read soon."""
 
