@@ -1,4 +1,4 @@
-"""What the tests of the kernels share: random problems, packing, and the reference run on a problem.
+"""What tests share: random problems of the kernels, packing, the reference run on them; estimators that check X.
 
 Letters: T time steps, B batch rows, N packed rows, F features, H hidden units, G gates.
 """
@@ -6,9 +6,13 @@ Letters: T time steps, B batch rows, N packed rows, F features, H hidden units, 
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from fastrecur.kernels import reference
 from fastrecur.kernels.steps import step_table
+from fastrecur.sequences import check_sequences
 
 CELLS = ("rnn_tanh", "rnn_relu", "lstm", "gru")
 
@@ -137,3 +141,74 @@ def unpack(packed, lengths, fill=0.0):
     padded = np.full((*alive.shape, packed.shape[1]), fill, dtype=packed.dtype)
     padded[alive] = packed
     return np.swapaxes(padded, 0, 1)
+
+
+def central_differences(array, evaluate, epsilon=1e-6):
+    """Gradient of ``evaluate()`` with respect to each entry of ``array``, changed in place and restored."""
+    gradient = np.empty_like(array)
+    for entry in np.ndindex(array.shape):
+        value = array[entry]
+        array[entry] = value + epsilon
+        above = evaluate()
+        array[entry] = value - epsilon
+        below = evaluate()
+        array[entry] = value
+        gradient[entry] = (above - below) / (2 * epsilon)
+    return gradient
+
+
+def objects(*elements):
+    """An array of shape (n,) whose elements are objects."""
+    array = np.empty(len(elements), dtype=object)
+    array[:] = elements
+    return array
+
+
+def sequence_of(sequences, i):
+    """Time steps of sequence i (T_i, F)."""
+    return sequences.values[sequences.starts[i] : sequences.starts[i] + sequences.lengths[i]]
+
+
+class SequenceTags:
+    """The tags of every estimator of sequences."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+class StepMean(SequenceTags, TransformerMixin, BaseEstimator):
+    """The mean time step of each sequence: (n, F)."""
+
+    def fit(self, X, y=None):
+        check_sequences(X, estimator=self)
+        return self
+
+    def transform(self, X):
+        check_is_fitted(self)
+        sequences = check_sequences(X, estimator=self, reset=False)
+        return np.add.reduceat(sequences.values, sequences.starts) / sequences.lengths[:, np.newaxis]
+
+
+class MeanTarget(SequenceTags, RegressorMixin, BaseEstimator):
+    """The mean of y, whatever X holds."""
+
+    def fit(self, X, y):
+        sequences = check_sequences(X, estimator=self)
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = check_array(column_or_1d(y, warn=True), ensure_2d=False, input_name="y")
+        check_consistent_length(sequences, y)
+        self.mean_ = y.mean()
+        return self
+
+    def predict(self, X):
+        check_is_fitted(self)
+        return np.full(len(check_sequences(X, estimator=self, reset=False)), self.mean_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags

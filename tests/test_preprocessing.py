@@ -26,7 +26,7 @@ from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 from fastrecur.preprocessing import PerTimestep
-from tests.test_sequences import MeanTarget, objects
+from tests.helpers import MeanTarget, objects
 
 rng = np.random.default_rng(0)
 ARRAY = rng.normal(3, 2, size=(6, 5, 4))

@@ -3,8 +3,14 @@
 Letters: n sequences, T time steps, F features.
 """
 
+import re
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-from sklearn.base import is_classifier
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
 
 from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 
@@ -38,6 +44,13 @@ def make_targets(cls, X, seed=0):
     return np.array(["high", "low", "middle"])[3 * ranks // len(X)]
 
 
+def with_value(value, dtype=float):
+    """X of 12 sequences, with ``value`` at one place in one of them."""
+    X = make_array(n=12).astype(dtype)
+    X[3, 5, 1] = value
+    return X
+
+
 def make_order(n=300, n_steps=10, seed=0):
     """Noise and, at two random steps, an A (1 in feature 0) and a B (1 in feature 1); y says whether A came first."""
     rng = np.random.default_rng(seed)
@@ -47,6 +60,55 @@ def make_order(n=300, n_steps=10, seed=0):
         x[early if a_first else late, 0] += 1.0
         x[late if a_first else early, 1] += 1.0
     return X, y
+
+
+#: Forms of X.
+LAYOUTS = {
+    "array": make_array,
+    "ragged": make_ragged,
+    "scalars": lambda: [x[:, 0] for x in make_ragged()],
+    "table": lambda: make_array()[:, :, 0],
+}
+
+
+def quick(cls, **parameters):
+    """A small network and few epochs, for what does not ask for more."""
+    return cls(**{"hidden_size": 8, "max_iter": 3, "random_state": 0, **parameters})
+
+
+def tiny(cls, **parameters):
+    """The least that can be fitted."""
+    return cls(**{"hidden_size": 4, "max_iter": 1, "random_state": 0, **parameters})
+
+
+def make_estimator(cls, depth="plain", **parameters):
+    """A network and batches of odd sizes, for what must hold bit for bit."""
+    return cls(**{"hidden_size": 9, "batch_size": 16, "max_iter": 2, "random_state": 0, **DEPTHS[depth], **parameters})
+
+
+def full_batch(cls, **parameters):
+    """Gradient descent without chance but in the initial weights, in double precision, and without an early end."""
+    options = {"batch_size": 10_000, "shuffle": False, "dtype": "float64", "alpha": 0.0, "n_iter_no_change": 10_000}
+    return quick(cls, **{**options, **parameters})
+
+
+def make_problem(cls, n=60):
+    """Ragged X of n sequences, and y."""
+    X = make_ragged(n=n)
+    return X, make_targets(cls, X)
+
+
+@dataclass
+class Case:
+    """A fitted estimator, which no test may change, and what it was fitted on."""
+
+    estimator: Any
+    X: Any
+    y: Any
+
+    def again(self, **parameters):
+        """The same estimator, not fitted."""
+        return clone(self.estimator).set_params(**parameters)
 
 
 def object_array(X):
@@ -67,6 +129,11 @@ def outputs(estimator, X):
     return estimator.predict_proba(X) if is_classifier(estimator) else estimator.predict(X)
 
 
+def flat(estimator):
+    """All weights of a fitted estimator as one vector."""
+    return np.concatenate([array.ravel() for array in estimator.weights_.values()])
+
+
 def assert_same_bits(a, b):
     """Equal values, shapes and dtypes."""
     np.testing.assert_array_equal(a, b, strict=True)
@@ -78,3 +145,19 @@ def assert_same_weights(a, b):
     for name in a.weights_:
         assert np.isfinite(a.weights_[name]).all(), name
         np.testing.assert_array_equal(a.weights_[name], b.weights_[name], strict=True, err_msg=name)
+
+
+def refused(call, error, *parts):
+    """``call`` raises exactly a ValueError or TypeError whose message holds all parts, regular expressions."""
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert isinstance(caught.value, error), repr(caught.value)
+    assert not isinstance(caught.value, NotFittedError)
+    message = str(caught.value)
+    for part in parts:
+        assert re.search(part, message), f"{part!r} is not in: {message}"
+
+
+def refused_fit(estimator, X, y, error, *parts, **options):
+    """`fit` refuses; what it leaves on the estimator is the affair of tests of their own."""
+    refused(lambda: estimator.fit(X, y, **options), error, *parts)

@@ -40,6 +40,7 @@ from tests.estimators.data import (
     make_targets,
     object_array,
     outputs,
+    quick,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -51,10 +52,6 @@ FORMS = {
     "object array": lambda: object_array(make_ragged(n=60)),
     "list of scalars": lambda: [x[:, 0] for x in make_ragged(n=60)],
 }
-
-
-def quick(cls, **parameters):
-    return cls(**{"hidden_size": 8, "max_iter": 3, "random_state": 0, **parameters})
 
 
 def scaled(cls, **parameters):

@@ -6,6 +6,7 @@ import pytest
 from fastrecur.kernels import reference
 from tests.helpers import (
     CELLS,
+    central_differences,
     final_states,
     make_problem,
     pack,
@@ -50,20 +51,6 @@ def loss(p, dh, dc):
     reference_forward(p)
     value = np.sum(p.dy * p.h[len(p.lengths) :]) + np.sum(dh * final_states(p, p.h))
     return value if dc is None else value + np.sum(dc * final_states(p, p.c))
-
-
-def central_differences(array, evaluate, epsilon=1e-6):
-    """Gradient of ``evaluate()`` with respect to each entry of ``array``, changed in place and restored."""
-    gradient = np.empty_like(array)
-    for entry in np.ndindex(array.shape):
-        value = array[entry]
-        array[entry] = value + epsilon
-        above = evaluate()
-        array[entry] = value - epsilon
-        below = evaluate()
-        array[entry] = value
-        gradient[entry] = (above - below) / (2 * epsilon)
-    return gradient
 
 
 @each_direction

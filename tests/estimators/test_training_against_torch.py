@@ -1,0 +1,75 @@
+"""The same losses and gradient norms as PyTorch, step by step."""
+
+import numpy as np
+import pytest
+from sklearn.base import is_classifier
+
+from tests.estimators.data import CLASSES, DEPTHS, full_batch, make_ragged, make_targets
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def torch_losses(torch, estimator, X, y, n_steps):
+    """Losses and gradient norms of ``n_steps`` full-batch steps of PyTorch, from the estimator's weights."""
+    cls = {"R": torch.nn.RNN, "L": torch.nn.LSTM, "G": torch.nn.GRU}[type(estimator).__name__[0]]
+    network = cls(X[0].shape[1], estimator.hidden_size, estimator.num_layers, bidirectional=estimator.bidirectional)
+    weights = {name: torch.tensor(array) for name, array in estimator.weights_.items()}
+    head = torch.nn.Linear(*weights["head_weight"].shape[::-1])
+    with torch.no_grad():
+        network.double(), head.double()
+        head.weight.copy_(weights["head_weight"])
+        head.bias.copy_(weights["head_bias"])
+        for name, parameter in network.named_parameters():
+            single = name.replace("bias_ih", "bias")  # one bias here are two there, of which one stands still
+            if name.startswith("bias_hh") and name not in weights:
+                parameter.zero_()
+                parameter.requires_grad_(False)
+            else:
+                parameter.copy_(weights[name if name in weights else single])
+    parameters = [p for p in [*network.parameters(), *head.parameters()] if p.requires_grad]
+    if estimator.solver == "adam":
+        optimiser = torch.optim.Adam(parameters, lr=estimator.learning_rate_init)
+    else:
+        rate, momentum = estimator.learning_rate_init, estimator.momentum
+        optimiser = torch.optim.SGD(parameters, lr=rate, momentum=momentum, nesterov=True)
+    x = torch.nn.utils.rnn.pack_sequence([torch.tensor(x) for x in X], enforce_sorted=False)
+    if is_classifier(estimator):
+        criterion, target = torch.nn.CrossEntropyLoss(), torch.tensor(np.searchsorted(estimator.classes_, y))
+    else:
+        criterion, target = torch.nn.MSELoss(), torch.tensor((y - y.mean(axis=0)) / y.std(axis=0))
+    losses, norms = [], []
+    for _ in range(n_steps):
+        _, state = network(x)
+        last = (state[0] if isinstance(state, tuple) else state)[-2 if estimator.bidirectional else -1 :]
+        out = head(last.transpose(0, 1).flatten(1))
+        loss = criterion(out, target) * (1.0 if is_classifier(estimator) else 0.5)
+        optimiser.zero_grad()
+        loss.backward()
+        limit = np.inf if estimator.max_grad_norm is None else estimator.max_grad_norm
+        norms.append(torch.nn.utils.clip_grad_norm_(parameters, limit).item())
+        optimiser.step()
+        losses.append(loss.item())
+    return losses, norms
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("layers", [{}, {"bidirectional": True}, DEPTHS["deep"]], ids=str)
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("cls", CLASSES)
+def test_twenty_steps_are_those_of_pytorch(cls, solver, layers, torch):
+    X = make_ragged(n=30)
+    y = make_targets(cls, X)
+    if not is_classifier(cls()):
+        y = np.column_stack([y, np.sin(y)])
+    rate = {"adam": 0.01, "sgd": 0.1}[solver]
+    options = {"solver": solver, "learning_rate_init": rate, "max_grad_norm": None, **layers}
+    estimator = full_batch(cls, max_iter=1, warm_start=True, **options).fit(X, y)
+    _, norms = torch_losses(torch, estimator, X, y, 20)
+    estimator.set_params(max_iter=20, max_grad_norm=float(np.median(norms)))
+    losses, norms = torch_losses(torch, estimator, X, y, 20)
+    estimator.fit(X, y)
+    assert 0.0 < np.mean(estimator.clip_fraction_) < 1.0
+    assert len(losses) == 20
+    np.testing.assert_allclose(estimator.loss_curve_, losses, rtol=1e-9)
+    np.testing.assert_allclose(estimator.grad_norm_curve_, norms, rtol=1e-8)
+    assert losses[-1] < losses[0]

@@ -1,0 +1,196 @@
+"""Stacked layers over their buffers, whatever these held before.
+
+Letters: N packed rows, F features, H hidden units, L layers, D directions, B sequences of a batch.
+"""
+
+import numpy as np
+import pytest
+
+from fastrecur.network.packing import Packing
+from fastrecur.network.parameters import Parameters, recurrent_shapes
+from fastrecur.network.recurrent import RecurrentStack
+from fastrecur.network.workspace import Workspace
+
+CELLS = {"rnn_tanh": ("rnn", False), "rnn_relu": ("rnn", True), "lstm": ("lstm", False), "gru": ("gru", False)}
+BATCHES = {"equal": [4, 4, 4], "ragged": [3, 7, 1, 7, 2], "one row": [5], "one step": [1, 1]}
+L, D = 2, 2
+
+each_cell = pytest.mark.parametrize("cell", CELLS)
+each_batch = pytest.mark.parametrize("lengths", BATCHES.values(), ids=BATCHES.keys())
+each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+each_size = pytest.mark.parametrize(("n_features", "n_hidden"), [(3, 7), (33, 32)])
+
+
+class Poisoned(Workspace):
+    """Every buffer is NaN when it is taken, and again after `poison`: nothing is promised of its contents."""
+
+    def take(self, name, *shape):
+        array = super().take(name, *shape)
+        array[...] = np.nan
+        return array
+
+    def poison(self):
+        for buffer in self._buffers.values():
+            buffer[:] = np.nan
+
+
+def make(cell, n_features, n_hidden, dtype="float64"):
+    name, relu = CELLS[cell]
+    parameters = Parameters(recurrent_shapes(name, n_features, n_hidden, L, D), dtype)
+    parameters.flat[:] = np.random.default_rng(0).normal(size=parameters.flat.size) / np.sqrt(n_hidden)
+    return RecurrentStack(name, parameters, n_hidden, L, D, relu)
+
+
+def make_batch(stack, lengths, seed=1):
+    """Packing, x (N, 1, F), initial states, and gradients of the outputs and of the final states."""
+    rng, packing = np.random.default_rng(seed), Packing(lengths)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype(stack.dtype)
+
+    n_features = stack.parameters.arrays["weight_ih_l0"].shape[1]
+    parts = 2 if stack.has_cell_state else 1
+    dy = np.zeros((packing.n_packed, D, stack.padded), stack.dtype)
+    dy[:, :, : stack.hidden_size] = normal(packing.n_packed, D, stack.hidden_size)
+    states = [tuple(normal(L * D, len(lengths), stack.hidden_size) for _ in range(parts)) for _ in range(2)]
+    return packing, normal(packing.n_packed, 1, n_features), states[0], dy, states[1]
+
+
+def run(stack, batch, workspace):
+    """Copies of all that forward and backward give, without the padding; finite."""
+    (packing, x, initial, dy, dstate), n_hidden = batch, stack.hidden_size
+    trace = stack.forward(x, packing, workspace, record=True, initial=initial)
+    results = {"y": trace.states[-1][packing.n_rows :, :, :n_hidden].copy(), "last": stack.last_states(trace)}
+    results |= {f"final {i}": part for i, part in enumerate(stack.final_states(trace))}
+    grads = stack.parameters.zeros_like()
+    dx = np.full(stack.dx_shape(packing), np.nan, stack.dtype)
+    dinitial = stack.backward(trace, grads, dy=dy, dstate=dstate, dx=dx)
+    results |= {f"dinitial {i}": part[:, :, :n_hidden].copy() for i, part in enumerate(dinitial)}
+    results |= {"dx": dx[:, :, : x.shape[2]], **grads.arrays}
+    for name, array in results.items():
+        assert np.isfinite(array).all(), name
+    return results
+
+
+def assert_same_bits(actual, expected):
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, strict=True, err_msg=name)
+
+
+@each_dtype
+@each_size
+@each_batch
+@each_cell
+def test_what_buffers_held_before_is_of_no_account(cell, lengths, n_features, n_hidden, dtype):
+    stack = make(cell, n_features, n_hidden, dtype)
+    batch = make_batch(stack, lengths)
+    expected, poisoned = run(stack, batch, Workspace(stack.dtype)), Poisoned(stack.dtype)
+    assert_same_bits(run(stack, batch, poisoned), expected)
+    poisoned.poison()  # the same buffers again: they are laid out once for a packing
+    assert_same_bits(run(stack, batch, poisoned), expected)
+
+
+@each_batch
+@each_cell
+def test_without_a_record_the_states_are_the_same(cell, lengths):
+    stack = make(cell, 3, 7)
+    packing, x, initial, *_ = make_batch(stack, lengths)
+    with_record, without = (
+        stack.forward(x, packing, Poisoned(stack.dtype), 1, record, initial) for record in (True, False)
+    )
+    y, expected = (trace.states[-1][packing.n_rows :, :, :7] for trace in (without, with_record))
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(stack.last_states(without), stack.last_states(with_record))
+    for part, expected in zip(stack.final_states(without), stack.final_states(with_record), strict=True):
+        np.testing.assert_array_equal(part, expected)
+
+
+@each_cell
+def test_a_workspace_serves_batches_of_changing_size(cell):
+    stack = make(cell, 3, 7)
+    workspace = Workspace(stack.dtype)
+    for seed, lengths in enumerate(([2, 1], [9, 30, 4, 9, 9, 17], [3], [2, 1], [5, 5, 5, 5])):
+        batch = make_batch(stack, lengths, seed)
+        assert_same_bits(run(stack, batch, workspace), run(stack, batch, Workspace(stack.dtype)))
+
+
+@each_batch
+@each_cell
+def test_final_states_are_those_of_each_sequence_alone(cell, lengths):
+    """In the caller's order, layer by layer and direction by direction; the last states are their last D."""
+    stack = make(cell, 3, 7)
+    packing, x, initial, *_ = make_batch(stack, lengths)
+    trace = stack.forward(x, packing, Workspace(stack.dtype), initial=initial)
+    final, last = stack.final_states(trace), stack.last_states(trace)
+    np.testing.assert_array_equal(final[0][-D:], last)
+    for row, b in enumerate(packing.order):
+        steps = packing.steps(0)[: lengths[b], 0] + row  # rows of a step lie side by side
+        own = tuple(part[:, [b]] for part in initial)
+        alone = stack.forward(x[steps], Packing(lengths[b : b + 1]), Workspace(stack.dtype), initial=own)
+        for part, expected in zip(final, stack.final_states(alone), strict=True):
+            np.testing.assert_array_equal(part[:, [b]], expected)
+
+
+@each_batch
+@each_cell
+def test_gradients_of_initial_states_are_those_of_each_sequence_alone(cell, lengths):
+    """Given in the caller's order, returned in the order of the packed batch."""
+    stack = make(cell, 3, 7)
+    packing, x, initial, dy, dstate = make_batch(stack, lengths)
+    together = run(stack, (packing, x, initial, dy, dstate), Workspace(stack.dtype))
+    for row, b in enumerate(packing.order):
+        steps = packing.steps(0)[: lengths[b], 0] + row
+        own, down = (tuple(part[:, [b]] for part in state) for state in (initial, dstate))
+        alone = run(stack, (Packing(lengths[b : b + 1]), x[steps], own, dy[steps], down), Workspace(stack.dtype))
+        np.testing.assert_array_equal(together["dx"][steps], alone["dx"])
+        for i in range(len(initial)):
+            np.testing.assert_array_equal(together[f"dinitial {i}"][:, [row]], alone[f"dinitial {i}"])
+
+
+@pytest.mark.parametrize("n_hidden", [7, 32])
+@each_cell
+def test_absent_states_and_gradients_are_zeros(cell, n_hidden):
+    stack = make(cell, 3, n_hidden)
+    packing, x, initial, dy, dstate = make_batch(stack, BATCHES["ragged"])
+    zeros = tuple(np.zeros_like(part) for part in initial)
+    workspace = Poisoned(stack.dtype)
+    for absent, given in (
+        ((None, dy, dstate), (zeros, dy, dstate)),
+        ((initial, None, dstate), (initial, np.zeros_like(dy), dstate)),
+        ((initial, dy, None), (initial, dy, zeros)),
+    ):
+        results = []
+        for arguments in (absent, given):
+            workspace.poison()
+            results.append(run(stack, (packing, x, *arguments), workspace))
+        assert_same_bits(*results)
+
+
+@pytest.mark.parametrize("n_hidden", [7, 32])
+@each_cell
+def test_gradient_of_the_last_states_alone_is_that_of_final_states(cell, n_hidden):
+    """``dlast`` is short for a ``dstate`` that is zero but for h of the last layer."""
+    stack = make(cell, 3, n_hidden)
+    packing, x, initial, _, dstate = make_batch(stack, BATCHES["ragged"])
+    given = [np.zeros_like(part) for part in dstate]
+    given[0][-D:] = dstate[0][-D:]
+    results = []
+    for options in ({"dstate": tuple(given)}, {"dlast": dstate[0][-D:]}):
+        grads = stack.parameters.zeros_like()
+        trace = stack.forward(x, packing, Poisoned(stack.dtype), record=True, initial=initial)
+        dinitial = stack.backward(trace, grads, **options)
+        results.append({"dh": dinitial[0][:, :, :n_hidden].copy(), **grads.arrays})
+    assert_same_bits(*results)
+    assert all(np.isfinite(array).all() and array.any() for array in results[0].values())
+
+
+@each_cell
+def test_parameters_count_once_they_are_refreshed(cell):
+    stack, other = make(cell, 3, 7), make(cell, 3, 7)
+    batch = make_batch(stack, BATCHES["ragged"])
+    stack.parameters.flat *= 0.5
+    other.parameters.flat *= 0.5
+    stack.refresh()
+    fresh = RecurrentStack(stack.cell, other.parameters, 7, L, D, stack.relu)
+    assert_same_bits(run(stack, batch, Workspace(stack.dtype)), run(fresh, batch, Workspace(stack.dtype)))
