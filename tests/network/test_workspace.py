@@ -89,7 +89,7 @@ def test_traces_are_laid_out_anew_when_a_buffer_grows():
     large = workspace.trace(stack, Packing([30, 30]), 1, True)
     again = workspace.trace(stack, packing, 1, True)
     assert again is not trace
-    for old, new, other in zip(trace.states, again.states, large.states, strict=True):
+    for old, new, other in zip(trace.gates, again.gates, large.gates, strict=True):
         assert np.shares_memory(new, other)
         assert not np.shares_memory(new, old)
 
