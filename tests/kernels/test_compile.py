@@ -202,7 +202,7 @@ def test_every_kernel_of_a_recurrent_layer_is_found_on_disk_and_large_ones_are_c
     lines = [line.split() for line in run(ALL_KERNELS).stdout.splitlines()]
     counts = {name: [int(number) for number in numbers] for name, *numbers in lines}
     assert {name for name, (_, _, compiled) in counts.items() if compiled} == RECURRENT
-    for name, function in entry_points().items():
+    for name in entry_points():
         hits, misses, compiled = counts[name.rpartition(".")[2]]
         assert (hits, misses) == (compiled, 0), name
         if compiled and name.endswith("-shared"):  # whatever the threads, lengths and layouts

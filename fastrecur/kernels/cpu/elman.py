@@ -22,19 +22,9 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_rows,
     step_rows,
 )
-from fastrecur.kernels.cpu.simd import (
-    load,
-    offset,
-    panel_dot,
-    select_less,
-    splat,
-    store,
-    tile_dot,
-    tile_load,
-    tile_shape,
-    tile_store,
-)
+from fastrecur.kernels.cpu.simd import load, offset, select_less, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, TALL_2
+from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
 
 
 class RNNCell(NamedTuple):

@@ -22,19 +22,9 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_rows,
     step_rows,
 )
-from fastrecur.kernels.cpu.simd import (
-    fma,
-    load,
-    offset,
-    panel_dot,
-    splat,
-    store,
-    tile_dot,
-    tile_load,
-    tile_shape,
-    tile_store,
-)
+from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_3, TALL_3
+from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
 
 
 class GRUCell(NamedTuple):

@@ -9,20 +9,9 @@ from typing import NamedTuple
 from numba import prange
 
 from fastrecur.kernels.compile import SharedKernel, inline
-from fastrecur.kernels.cpu.simd import (
-    load,
-    offset,
-    panel_dot,
-    pointer,
-    prefetch,
-    store,
-    tile_dot,
-    tile_load,
-    tile_shape,
-    tile_store,
-    tile_zero,
-)
+from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, store
 from fastrecur.kernels.cpu.target import CACHE_LINE, MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
+from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store, tile_zero
 
 #: Packed rows in one block of the sum of the weight gradients: a panel's gates of the block stay in the L1 cache.
 SUM_BLOCK = 128

@@ -1,0 +1,199 @@
+"""Register tiles for Numba, over the vectors of `fastrecur.kernels.cpu.simd`.
+
+Numba cannot keep a tile of accumulators in registers by itself. A tile is ROWS x VECTORS vectors: `tile_shape`,
+`tile_zero`, `tile_load`, `tile_dot`, `panel_dot`, `tile_store`.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import models
+from numba.core.extending import intrinsic, overload, register_model
+
+from fastrecur.kernels.cpu.simd import (
+    INT64,
+    Vector,
+    ir_align,
+    ir_element,
+    ir_float,
+    ir_fma,
+    ir_read,
+    ir_splat,
+    ir_vector,
+    ir_write,
+)
+
+
+def _tile_type(dtype, rows, vectors):
+    return types.UniTuple(types.UniTuple(Vector(dtype), vectors), rows)
+
+
+def _unpack(builder, tile, value):
+    return [[builder.extract_value(value, [r, n]) for n in range(tile.dtype.count)] for r in range(tile.count)]
+
+
+def _pack(context, builder, tile, vectors):
+    value = ir.Constant(context.get_value_type(tile), ir.Undefined)
+    for r, row in enumerate(vectors):
+        for n, vector in enumerate(row):
+            value = builder.insert_value(value, vector, [r, n])
+    return value
+
+
+class TileShape(types.Opaque):
+    """Numba type of a tile's shape: it holds nothing, so that a function is compiled once for each shape."""
+
+    def __init__(self, rows, vectors):
+        self.rows, self.vectors = rows, vectors
+        super().__init__(name=f"TileShape({rows} x {vectors})")
+
+
+register_model(TileShape)(models.OpaqueModel)
+
+
+@intrinsic(prefer_literal=True)
+def tile_shape(typingctx, rows, vectors):
+    """Shape of a tile from two constants."""
+    shape = TileShape(rows.literal_value, vectors.literal_value)
+    return shape(rows, vectors), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@overload(len)
+def _rows_of(shape):
+    if isinstance(shape, TileShape):
+        rows = shape.rows
+        return lambda shape: rows
+
+
+@intrinsic
+def tile_zero(typingctx, shape, like):
+    """Tile of zeros of the dtype of the pointer ``like``."""
+    tile = _tile_type(like.dtype, shape.rows, shape.vectors)
+
+    def codegen(context, builder, signature, args):
+        zero = ir.Constant(ir_vector(tile.dtype.dtype), [0.0] * tile.dtype.dtype.lanes)
+        return _pack(context, builder, tile, [[zero] * tile.dtype.count] * tile.count)
+
+    return tile(shape, like), codegen
+
+
+@intrinsic
+def tile_load(typingctx, shape, source, row_stride):
+    """Tile from memory; ``row_stride`` 0 repeats one row (a bias)."""
+    tile = _tile_type(source.dtype, shape.rows, shape.vectors)
+    lanes = tile.dtype.dtype.lanes
+
+    def codegen(context, builder, signature, args):
+        kind = ir_vector(tile.dtype.dtype)
+        rows = []
+        for r in range(tile.count):
+            row = ir_element(builder, source, args[1], builder.mul(args[2], INT64(r)))
+            rows.append(
+                [
+                    ir_read(builder, kind, ir_element(builder, source, row, INT64(n * lanes)), ir_align(source.dtype))
+                    for n in range(tile.dtype.count)
+                ]
+            )
+        return _pack(context, builder, tile, rows)
+
+    return tile(shape, source, types.intp), codegen
+
+
+@intrinsic
+def tile_store(typingctx, tile, target, row_stride):
+    """Write a tile to memory, one row after another."""
+    lanes = tile.dtype.dtype.lanes
+
+    def codegen(context, builder, signature, args):
+        for r, vectors in enumerate(_unpack(builder, tile, args[0])):
+            row = ir_element(builder, target, args[1], builder.mul(args[2], INT64(r)))
+            for n, vector in enumerate(vectors):
+                ir_write(builder, vector, ir_element(builder, target, row, INT64(n * lanes)), ir_align(target.dtype))
+        return context.get_dummy_value()
+
+    return types.void(tile, target, types.intp), codegen
+
+
+@intrinsic
+def tile_dot(typingctx, acc, a, a_row, a_k, b, b_k, count):
+    """``acc[r][n] += a[r * a_row + k * a_k] * b[k * b_k + n]`` for k < count, n a whole vector, k rising.
+
+    The heart of the library: ROWS x VECTORS accumulators stay in registers, each step of the loop loads VECTORS
+    vectors of b and one number of each row of a.
+    """
+    return acc(acc, a, types.intp, types.intp, b, types.intp, types.intp), _dot_loop(acc, a, b, b_row=False)
+
+
+@intrinsic
+def panel_dot(typingctx, acc, a, a_k, b, b_row, b_k, count):
+    """``acc[r][n] += a[k * a_k] * b[r * b_row + k * b_k + n]``: one row of a against several panels of b at once.
+
+    For a batch of one row: enough independent chains to hide the latency of fma, in the same order of k.
+    """
+    return acc(acc, a, types.intp, b, types.intp, types.intp, types.intp), _dot_loop(acc, a, b, b_row=True)
+
+
+def _dot_loop(acc, a, b, b_row):
+    vector = acc.dtype.dtype
+    n_rows, n_vectors = acc.count, acc.dtype.count
+
+    def codegen(context, builder, signature, args):
+        value, a_base, first_stride, second_stride, *rest = args
+        if b_row:
+            a_k, (b_base, b_stride, b_k, count) = first_stride, (second_stride, *rest)
+            a_rows = [a_base]
+            b_rows = [ir_element(builder, b, b_base, builder.mul(b_stride, INT64(r))) for r in range(n_rows)]
+        else:
+            a_k, (b_base, b_k, count) = second_stride, rest
+            a_rows = [ir_element(builder, a, a_base, builder.mul(first_stride, INT64(r))) for r in range(n_rows)]
+            b_rows = [b_base]
+
+        before = builder.block
+        head, body, after = (builder.append_basic_block(f"dot.{name}") for name in ("head", "body", "after"))
+        start = _unpack(builder, acc, value)
+        builder.branch(head)
+
+        builder.position_at_end(head)
+        k = builder.phi(INT64)
+        sums = [[builder.phi(ir_vector(vector)) for _ in row] for row in start]
+        builder.cbranch(builder.icmp_signed("<", k, count), body, after)
+
+        builder.position_at_end(body)
+        at_a = builder.mul(k, a_k)
+        loads_b = [
+            [
+                ir_read(
+                    builder,
+                    ir_vector(vector),
+                    ir_element(builder, b, base, builder.add(builder.mul(k, b_k), INT64(n * vector.lanes))),
+                    ir_align(b.dtype),
+                )
+                for n in range(n_vectors)
+            ]
+            for base in b_rows
+        ]
+        new = []
+        for r, row in enumerate(sums):
+            scalar = ir_read(
+                builder, ir_float(a.dtype), ir_element(builder, a, a_rows[0 if b_row else r], at_a), ir_align(a.dtype)
+            )
+            many = ir_splat(builder, vector, scalar)
+            loads = loads_b[r if b_row else 0]
+            new.append([ir_fma(builder, vector, many, loads[n], row[n]) for n in range(n_vectors)])
+        # An empty, convergent instruction. Without it LLVM unrolls the loop, hoists the loads and spills the
+        # accumulators: half the speed.
+        nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
+        builder.call(nothing, [], attrs=("convergent", "nounwind"))
+        k_next = builder.add(k, INT64(1))
+        builder.branch(head)
+
+        k.add_incoming(INT64(0), before)
+        k.add_incoming(k_next, body)
+        for phis, starts, news in zip(sums, start, new, strict=True):
+            for phi, first, later in zip(phis, starts, news, strict=True):
+                phi.add_incoming(first, before)
+                phi.add_incoming(later, body)
+
+        builder.position_at_end(after)
+        return _pack(context, builder, acc, sums)
+
+    return codegen

@@ -1,0 +1,171 @@
+"""Register tiles against NumPy, number by number, and the order of their sums."""
+
+import functools
+
+import numba
+import numpy as np
+import pytest
+
+from fastrecur.kernels.cpu import tile
+from fastrecur.kernels.cpu.simd import pointer
+from fastrecur.kernels.cpu.target import (
+    MIDDLE_2,
+    MIDDLE_3,
+    MIDDLE_4,
+    TALL_2,
+    TALL_3,
+    TALL_4,
+    VECTOR_BYTES,
+)
+from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
+
+#: Rows and vectors of every tile that the kernels use.
+SHAPES = sorted(
+    {(rows, 2) for rows in (TALL_2, MIDDLE_2, 2, 1)}
+    | {(rows, 3) for rows in (TALL_3, MIDDLE_3, 2, 1)}
+    | {(rows, 4) for rows in (TALL_4, MIDDLE_4, 2, 1)}
+)
+
+compiled = functools.partial(numba.njit, error_model="numpy")
+each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape[0]}x{shape[1]}")
+
+
+def lanes(dtype):
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def bits(array):
+    return array.view(array.dtype.str.replace("f", "u"))
+
+
+@functools.cache
+def tile_kernel(shape):
+    """out = acc + a b by one tile: numbers from row to row (``_row``) and from k to k (``_k``) of each array."""
+    rows, vectors = shape
+
+    @compiled
+    def run(acc, acc_row, a, a_row, a_k, b, b_k, count, out, out_row):
+        tile = tile_load(tile_shape(rows, vectors), pointer(acc), acc_row)
+        tile_store(tile_dot(tile, pointer(a), a_row, a_k, pointer(b), b_k, count), pointer(out), out_row)
+
+    return run
+
+
+@functools.cache
+def panel_kernel(shape):
+    """The same by `panel_dot`: one row of a, the tile's rows are panels of b, ``b_row`` apart."""
+    rows, vectors = shape
+
+    @compiled
+    def run(acc, acc_row, a, a_k, b, b_row, b_k, count, out, out_row):
+        tile = tile_load(tile_shape(rows, vectors), pointer(acc), acc_row)
+        tile_store(panel_dot(tile, pointer(a), a_k, pointer(b), b_row, b_k, count), pointer(out), out_row)
+
+    return run
+
+
+def with_gaps(array, width):
+    """Copy with rows of ``width`` numbers, NaN after the valid ones."""
+    out = np.full((len(array), width), np.nan, array.dtype)
+    out[:, : array.shape[1]] = array
+    return out
+
+
+def random(rng, dtype, *shape):
+    return rng.normal(size=shape).astype(dtype)
+
+
+@each_dtype
+@each_shape
+@pytest.mark.parametrize("count", [0, 1, 2, 19])
+def test_tile_dot(shape, dtype, count):
+    rng, rows, columns = np.random.default_rng(count), shape[0], shape[1] * lanes(dtype)
+    acc, a, b = random(rng, dtype, rows, columns), random(rng, dtype, rows, count), random(rng, dtype, count, columns)
+    out = np.full((rows, columns + 3), -7.0, dtype)
+    tile_kernel(shape)(
+        with_gaps(acc, columns + 5), columns + 5, with_gaps(a, count + 2), count + 2, 1, with_gaps(b, columns + 1),
+        columns + 1, count, out, columns + 3,
+    )  # fmt: skip
+    expected = acc.astype(np.float64) + a.astype(np.float64) @ b.astype(np.float64)
+    tolerance = 20 * np.finfo(dtype).eps if count else 0.0
+    np.testing.assert_allclose(out[:, :columns], expected, rtol=tolerance, atol=tolerance)
+    assert np.all(out[:, columns:] == -7.0)
+
+
+@each_dtype
+@each_shape
+def test_tile_of_one_repeated_row_and_of_transposed_a(shape, dtype):
+    rng, rows, columns, count = np.random.default_rng(0), shape[0], shape[1] * lanes(dtype), 9
+    bias, a, b = random(rng, dtype, columns), random(rng, dtype, count, rows), random(rng, dtype, count, columns)
+    out = np.empty((rows, columns), dtype)
+    tile_kernel(shape)(bias, 0, with_gaps(a, rows + 3), 1, rows + 3, b, columns, count, out, columns)
+    expected = bias.astype(np.float64) + a.astype(np.float64).T @ b.astype(np.float64)
+    np.testing.assert_allclose(out, expected, rtol=20 * np.finfo(dtype).eps, atol=20 * np.finfo(dtype).eps)
+
+
+@each_dtype
+@each_shape
+def test_a_row_has_the_same_bits_in_every_tile(shape, dtype):
+    rng, (rows, vectors), count = np.random.default_rng(1), shape, 200
+    columns = vectors * lanes(dtype)
+    acc, a, b = random(rng, dtype, rows, columns), random(rng, dtype, rows, count), random(rng, dtype, count, columns)
+    out, alone = np.empty((rows, columns), dtype), np.empty((1, columns), dtype)
+    tile_kernel(shape)(acc, columns, a, count, 1, b, columns, count, out, columns)
+    for r in range(rows):
+        tile_kernel((1, vectors))(acc[r], columns, a[r], count, 1, b, columns, count, alone, columns)
+        np.testing.assert_array_equal(bits(out[r]), bits(alone[0]))
+
+
+@each_dtype
+@pytest.mark.parametrize("shape", [(2, 2), (2, 3), (2, 4)], ids=lambda shape: f"{shape[0]}x{shape[1]}")
+def test_panels_of_one_row_have_the_bits_of_a_tile(shape, dtype):
+    rng, (panels, vectors), count = np.random.default_rng(2), shape, 77
+    columns = vectors * lanes(dtype)
+    acc, a = random(rng, dtype, panels, columns), with_gaps(random(rng, dtype, count, 1), 2)
+    b = random(rng, dtype, panels, count + 1, columns)
+    b[:, count] = np.nan
+    out, alone = np.full((panels, columns + 1), -7.0, dtype), np.empty((1, columns), dtype)
+    panel_kernel(shape)(acc, columns, a, 2, b, (count + 1) * columns, columns, count, out, columns + 1)
+    for p in range(panels):
+        tile_kernel((1, vectors))(acc[p], columns, a, 2, 2, b[p], columns, count, alone, columns)
+        np.testing.assert_array_equal(bits(out[p, :columns]), bits(alone[0]))
+    expected = acc + np.einsum("k,pkn->pn", a[:, 0].astype(np.float64), b[:, :count].astype(np.float64))
+    np.testing.assert_allclose(out[:, :columns], expected, rtol=1e-5, atol=200 * np.finfo(dtype).eps)
+    assert np.all(out[:, columns:] == -7.0)
+
+
+@each_dtype
+@each_shape
+def test_sums_begin_with_the_tile_and_run_over_rising_k(shape, dtype):
+    rows, columns = shape[0], shape[1] * lanes(dtype)
+    big = 2.0 ** (np.finfo(dtype).nmant + 1)  # big + 1 = big
+    one_row, out = np.ones((3, columns), dtype), np.empty((rows, columns), dtype)
+    for start, terms, expected in (
+        (0.0, (big, 1.0, -big), 0.0),
+        (0.0, (big, -big, 1.0), 1.0),
+        (big, (1.0, -big, 0.0), 0.0),
+    ):
+        acc, a = np.full((rows, columns), start, dtype), np.tile(np.array(terms, dtype), (rows, 1))
+        tile_kernel(shape)(acc, columns, a, 3, 1, one_row, columns, 3, out, columns)
+        np.testing.assert_array_equal(out, expected)
+        if rows == 2:
+            panel_kernel(shape)(acc, columns, a, 1, one_row, 0, columns, 3, out, columns)
+            np.testing.assert_array_equal(out, expected)
+
+
+@each_dtype
+@each_shape
+def test_tile_of_zeros_and_its_number_of_rows(shape, dtype):
+    (rows, vectors), tile_zero = shape, tile.tile_zero
+
+    @compiled
+    def run(out, row):
+        tile_store(tile_zero(tile_shape(rows, vectors), pointer(out)), pointer(out), row)
+        return len(tile_shape(rows, vectors))
+
+    out = np.full((rows + 1, vectors * lanes(dtype) + 1), np.nan, dtype)
+    assert run(out, out.shape[1]) == rows
+    assert np.all(out[:rows, :-1] == 0.0)
+    assert np.isnan(out[rows]).all()
+    assert np.isnan(out[:, -1]).all()
