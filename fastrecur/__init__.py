@@ -13,6 +13,7 @@ from fastrecur.estimators.estimators import (
     RNNClassifier,
     RNNRegressor,
 )
+from fastrecur.installation import show_versions, warmup
 
 __version__ = "0.1.0"
 
@@ -23,4 +24,6 @@ __all__ = [
     "LSTMRegressor",
     "RNNClassifier",
     "RNNRegressor",
+    "show_versions",
+    "warmup",
 ]

@@ -1,0 +1,97 @@
+"""What is installed here and for which processor, and how to compile ahead."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import warnings
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fastrecur.estimators import estimators
+from fastrecur.kernels.compile import cache_directory
+from fastrecur.kernels.cpu.target import INSTRUCTION_SET, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
+from fastrecur.kernels.threads import available_threads
+from fastrecur.network.validation import check_choice
+
+_CELLS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
+_PACKAGES = ("fastrecur", "numba", "llvmlite", "numpy", "scipy", "scikit-learn", "safetensors", "rich")
+
+
+def warmup(cells: Sequence[str] = ("rnn", "lstm", "gru"), dtypes: Sequence[str] = ("float32",)) -> None:
+    """Compile what `fit` and `predict` need, so that the first of them does not wait for it.
+
+    The kernels are kept on disk: once for an installation and a processor is enough, in the building of a container
+    image, say. It takes about ten seconds a cell; where the kernels lie on disk already, they are loaded.
+
+    Parameters
+    ----------
+    cells : sequence of {"rnn", "lstm", "gru"}
+    dtypes : sequence of {"float32", "float64"}
+        Of the computation (the estimators' ``dtype``).
+
+    Raises
+    ------
+    ValueError
+        If a cell or dtype is unknown.
+
+    Examples
+    --------
+    >>> import fastrecur
+    >>> fastrecur.warmup(cells=["gru"])
+    """
+    for cell in cells:
+        check_choice("cells", cell, _CELLS)
+    for dtype in dtypes:
+        check_choice("dtypes", dtype, ("float32", "float64"))
+    # Work for several threads, and more time steps than prediction takes in one piece.
+    ragged = [np.zeros((length, 8)) for length in range(144, 80, -1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for cell in cells:
+            for dtype in dtypes:
+                for kind, y in (("Classifier", np.arange(64) % 2), ("Regressor", np.arange(64.0))):
+                    estimator = getattr(estimators, _CELLS[cell] + kind)
+                    for n_threads, kept in ((1, np.float32), (None, np.float64)):
+                        X = [x.astype(kept) for x in ragged]
+                        model = estimator(32, batch_size=64, max_iter=1, dtype=dtype, n_threads=n_threads)
+                        model.fit(X, y).predict(X)
+
+
+def show_versions() -> None:
+    """Print the versions, the processor's instruction set and tiles, the threads and the directory of the kernels.
+
+    Examples
+    --------
+    >>> import fastrecur
+    >>> fastrecur.show_versions()  # doctest: +SKIP
+    """
+    facts = {
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{package: _version(package) for package in _PACKAGES},
+        "instruction set": f"{INSTRUCTION_SET}, vectors of {8 * VECTOR_BYTES} bits",
+        "tiles (rows x vectors)": f"RNN {TALL_2} x 2, GRU {TALL_3} x 3, LSTM {TALL_4} x 4",
+        "threads": f"{available_threads()} by default, layer: {_threading_layer()}",
+        "cache directory": cache_directory() or "none: each process compiles anew",
+        "GPU": "not supported by this version",
+    }
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name:>{width}}: {fact}")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed (run from a checkout?)"
+
+
+def _threading_layer() -> str:
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return "not started"

@@ -1,0 +1,61 @@
+"""Compiling ahead, and what is told of an installation."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastrecur
+
+ROOT = Path(fastrecur.__file__).parents[1]
+
+WARMUP = "import fastrecur; fastrecur.warmup(cells=['rnn'])"
+MISSES = """
+import importlib, pkgutil, warnings
+import numpy as np
+import fastrecur.kernels
+from fastrecur import RNNClassifier, RNNRegressor
+from numba.core.dispatcher import Dispatcher
+
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).normal(size=(90, 200, 3))
+for x in (X, X.astype(np.float32), list(X), [row[: 20 + i] for i, row in enumerate(X)], X[:, :5], X[:, :, 0]):
+    for model, y in ((RNNClassifier, np.arange(90) % 3), (RNNRegressor, np.arange(90.0))):
+        for hidden_size in (7, 40):
+            model(hidden_size, max_iter=2).fit(x, y).predict(x)
+for info in pkgutil.walk_packages(fastrecur.kernels.__path__, "fastrecur.kernels."):
+    for both in vars(importlib.import_module(info.name)).values():
+        for f in (getattr(both, "alone", both), getattr(both, "shared", None)):
+            entry = isinstance(f, Dispatcher) and f.targetoptions.get("nogil")
+            if entry and sum(f.stats.cache_misses.values()):
+                print("compiled:", f.py_func.__name__, f.signatures)
+"""
+
+
+def run(code, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_after_warmup_a_fit_compiles_nothing(tmp_path):
+    assert run(WARMUP, tmp_path) == ""
+    assert run(MISSES, tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"cells": ["lsmt"]}, "cells .* 'lsmt'"), ({"dtypes": ["f4"]}, "dtypes .* 'f4'")]
+)
+def test_warmup_refuses_what_it_does_not_know(options, message):
+    with pytest.raises(ValueError, match=message):
+        fastrecur.warmup(**options)
+
+
+def test_show_versions(capsys):
+    fastrecur.show_versions()
+    told = capsys.readouterr().out
+    for name in ("Python", "numba", "scikit-learn", "instruction set", "tiles", "threads", "cache directory", "GPU"):
+        assert f"{name}" in told
