@@ -3,7 +3,10 @@
 Letters: T time steps, B batch rows, N packed rows, F features, H hidden units, G gates.
 """
 
+import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
@@ -212,3 +215,9 @@ class MeanTarget(SequenceTags, RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         return tags
+
+
+def threading_layer(name):
+    """Environment of a process of two threads on a threading layer of Numba's, which finds pip's tbb by the path."""
+    library = os.pathsep.join([str(Path(sys.prefix) / "lib"), os.environ.get("LD_LIBRARY_PATH", "")])
+    return {"NUMBA_THREADING_LAYER": name, "NUMBA_NUM_THREADS": "2", "LD_LIBRARY_PATH": library}

@@ -10,6 +10,7 @@ import pytest
 
 import fastrecur
 from fastrecur.kernels import threads
+from tests.helpers import threading_layer
 
 ROOT = Path(fastrecur.__file__).parents[1]
 LAYERS = ("workqueue", "omp", "tbb")
@@ -38,7 +39,7 @@ one, two = (LSTM(3, 5, n_threads=n, random_state=0) for n in (1, 2))
 
 def run(code, layer="omp", **settings):
     """What a process of its own prints, with two threads of Numba's layer."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+    environment = {**os.environ, **threading_layer(layer), "PYTHONPATH": str(ROOT)}
     environment.pop("OMP_NUM_THREADS", None)
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment | settings, capture_output=True, text=True, timeout=300,

@@ -1,0 +1,115 @@
+"""The cache folder as it is met in the wild: shared, raced for, upgraded, read-only. Each case in fresh processes."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numba.core.codegen import get_host_cpu_features
+
+import fastrecur
+
+ROOT = Path(fastrecur.__file__).parents[1]
+AVX2 = "+avx,+avx2,+bmi,+bmi2,+fma,+popcnt,+sse4.1,+sse4.2"
+
+#: Prints the instruction set, cache hits and misses of the kernel, and the last state of a small network.
+SCRIPT = """
+import numpy as np
+from fastrecur.kernels.cpu import elman
+from fastrecur.kernels.cpu.target import INSTRUCTION_SET
+from fastrecur.layers import RNN
+layer, x = RNN(3, 5, n_threads=1, random_state=0), np.random.default_rng(0).normal(size=(4, 6, 3))
+_, h = layer.forward(x)
+stats = elman.rnn_forward.alone.stats
+print(INSTRUCTION_SET, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), float(np.abs(h).sum()))
+"""
+
+
+def start(cache, root=ROOT, **settings):
+    environment = {**os.environ, "PYTHONPATH": str(root), "NUMBA_CACHE_DIR": str(cache), **settings}
+    return subprocess.Popen(
+        [sys.executable, "-W", "always", "-c", SCRIPT],
+        env=environment, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    """(instruction set, hits, misses, sum of the states) and what was warned of."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    name, hits, misses, total = out.split()
+    return (name, int(hits), int(misses), float(total)), err
+
+
+def run(cache, root=ROOT, **settings):
+    result, warned = finish(start(cache, root, **settings))
+    assert warned == ""
+    return result
+
+
+@pytest.fixture
+def install(tmp_path):
+    """A copy of the package."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "fastrecur", tmp_path / "install" / "fastrecur", ignore=ignored)
+    return tmp_path / "install"
+
+
+def test_two_processes_that_compile_at_once(tmp_path):
+    first, second = start(tmp_path), start(tmp_path)
+    (one, warned_one), (two, warned_two) = finish(first), finish(second)
+    assert warned_one == warned_two == ""
+    assert one[3] == two[3] == run(tmp_path)[3]
+    assert run(tmp_path)[1:3] == (1, 0)
+
+
+def test_an_upgrade_that_changes_only_a_helper_runs_no_stale_kernel(tmp_path, install):
+    before = run(tmp_path / "cache", install)
+    helper = install / "fastrecur" / "kernels" / "cpu" / "activations.py"
+    text = helper.read_text()
+    sign_lost = text.replace("return copysign(e / (e + splat(x, 2.0)), x)", "return e / (e + splat(x, 3.0))")
+    assert sign_lost != text
+    helper.write_text(sign_lost)
+    after = run(tmp_path / "cache", install)
+    assert before[2] == after[2] == 1
+    assert abs(after[3] - before[3]) > 1e-3
+    helper.write_text(text)
+    assert run(tmp_path / "cache", install) == (before[0], 1, 0, before[3])
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64")
+    or not set(AVX2.split(",")) <= set(get_host_cpu_features().split(",")),
+    reason="needs a processor with AVX2",
+)
+def test_machines_of_other_instruction_sets_share_the_folder(tmp_path):
+    targets = [("haswell", AVX2), ("generic", "")]
+    settings = [{}, *({"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features} for name, features in targets)]
+    compiled = [run(tmp_path, **setting) for setting in settings]
+    assert [result[0] for result in compiled[1:]] == ["AVX2", "plain"]
+    assert [result[1:3] for result in compiled] == [(0, 1)] * 3
+    assert max(result[3] for result in compiled) - min(result[3] for result in compiled) < 1e-5
+    assert [run(tmp_path, **setting)[1:] for setting in settings] == [(1, 0, result[3]) for result in compiled]
+
+
+def test_nothing_is_written_beside_the_sources(tmp_path, install):
+    def files():
+        return sorted(path for path in install.rglob("*") if "__pycache__" not in path.parts or path.suffix != ".pyc")
+
+    before = [path for path in files() if path.name != "__pycache__"]
+    run(tmp_path / "cache", install)
+    assert [path for path in files() if path.name != "__pycache__"] == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the home directory is told otherwise")
+def test_a_home_that_cannot_be_written_costs_one_warning(tmp_path):
+    home = tmp_path / "home"
+    home.write_text("no directory")
+    environment = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    (_, hits, misses, _), warned = finish(start("", **environment))
+    assert (hits, misses) == (0, 1)
+    assert warned.count("RuntimeWarning") == 1
+    assert "NUMBA_CACHE_DIR" in warned
