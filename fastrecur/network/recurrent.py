@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastrecur.kernels import threads
-from fastrecur.kernels.cpu import batches, elman, gru, lstm, panels, products
+from fastrecur.kernels.cpu import batches, elman, gru, lstm, panels, products, recurrence
 from fastrecur.network.parameters import BIASES, Parameters, suffix
 from fastrecur.network.workspace import TALL
 
@@ -51,6 +51,12 @@ class _Direction:
     def unpack(self, dw, dbias, grads):
         """Add panels of gradients to ``grads``."""
         panels.unpack_layer(dw, dbias, *self._maps, *self.arrays(grads))
+
+    def scratch_shape(self, shards):
+        """Shape of the gates where none are recorded."""
+        if recurrence.has_few_rows.py_func(shards):
+            return self.layout.n_panels, recurrence.AHEAD_ROWS, self.gate_columns
+        return len(shards) - 1, 1, self.scratch
 
     def transposed_shape(self, hidden):
         """Shape of W_hh (``hidden``) or W_ih, transposed in panels."""

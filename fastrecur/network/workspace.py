@@ -90,10 +90,11 @@ class Trace:
         self.inputs = [None, *(h[n_rows:] for h in below)]
         self.cells, self.gates = [], []
         for direction in stack.directions:
-            shape = len(self.shards[direction.layer]) - 1, 1, direction.scratch
-            name = "scratch", len(self.shards[direction.layer])
             if record and stack.cell != "rnn":
                 name, shape = ("gates", direction.index), (direction.layout.n_panels, n_packed, direction.gate_columns)
+            else:
+                shape = direction.scratch_shape(self.shards[direction.layer])
+                name = "scratch", shape
             self.gates.append(workspace.take(name, *shape))
             if stack.has_cell_state:
                 n_states = n_rows + n_packed if record else n_rows

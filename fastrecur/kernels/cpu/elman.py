@@ -12,12 +12,15 @@ from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.activations import tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
+    ahead_tiles,
     backward_buffers,
     backward_rows,
     cell_gradient,
     forward_buffers,
     forward_rows,
+    has_few_rows,
     implement,
+    panel_ahead,
     panel_pair,
     panel_rows,
     step_rows,
@@ -49,9 +52,12 @@ def _cell(relu, z, lanes, h):
 def _tiles(cell, shape, r, rows, p):
     """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     while r + len(shape) <= rows:
-        acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
-        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         z = offset(p.z, r * p.z_stride)
+        if p.ahead:
+            acc = tile_load(shape, z, p.width)
+        else:
+            acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
+        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         tile_store(acc, z, p.width)
         for k in range(len(shape)):
             _cell(cell.relu, offset(z, k * p.width), p.width // 2, offset(p.h, (r + k) * p.h_stride))
@@ -66,20 +72,33 @@ def _panel_rows(cell, rows, p):
 
 
 def _panel_pair(cell, p, w_panel, z_panel):
-    acc = panel_features(tile_load(tile_shape(2, 2), p.bias, p.width), p.x, 0, p.w, w_panel, p.width)
+    if p.ahead:
+        acc = tile_load(tile_shape(2, 2), p.z, z_panel)
+    else:
+        acc = panel_features(tile_load(tile_shape(2, 2), p.bias, p.width), p.x, 0, p.w, w_panel, p.width)
     acc = panel_dot(acc, p.h_prev, 1, p.w_hidden, w_panel, p.width, p.n_hidden)
     tile_store(acc, p.z, z_panel)
     for k in range(2):
         _cell(cell.relu, offset(p.z, k * z_panel), p.width // 2, offset(p.h, k * p.units))
 
 
+def _panel_ahead(cell, rows, p):
+    r = ahead_tiles(tile_shape(TALL_2, 2), 0, rows, p)
+    r = ahead_tiles(tile_shape(MIDDLE_2, 2), r, rows, p)
+    ahead_tiles(tile_shape(1, 2), r, rows, p)
+
+
+implement(panel_ahead, RNNCell, _panel_ahead)
 implement(panel_rows, RNNCell, _panel_rows)
 implement(panel_pair, RNNCell, _panel_pair)
 
 
 @inline
 def _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s):
-    net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, w.shape[2], False, s)
+    ahead = has_few_rows(shards)
+    net = forward_buffers(
+        w, bias, x, features, h, direction, scratch[0], scratch, w.shape[2], False, has_few_rows(shards), s
+    )
     forward_rows(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
@@ -96,7 +115,7 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards
         S segments of ``features`` numbers.
     h : array of shape (B + N, D, padded H)
         ``direction`` is read and written.
-    scratch : array of shape (len(shards) - 1, 1, TALL_2 * 2 W)
+    scratch : array of shape (len(shards) - 1, 1, TALL_2 * 2 W) or, for few rows, (P, AHEAD_ROWS, 2 W)
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
@@ -117,7 +136,7 @@ def rnn_step(w, bias, x, features, h, scratch, relu):
         Rows 0..B are replaced, rows B..2 B are scratch.
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
-    net = forward_buffers(w, bias, x, features, h, 0, scratch[0], scratch, w.shape[2], False, 0)
+    net = forward_buffers(w, bias, x, features, h, 0, scratch[0], scratch, w.shape[2], False, False, 0)
     step_rows(RNNCell(relu), net, x.shape[0])
 
 

@@ -12,12 +12,15 @@ from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
+    ahead_tiles,
     backward_buffers,
     backward_rows,
     cell_gradient,
     forward_buffers,
     forward_rows,
+    has_few_rows,
     implement,
+    panel_ahead,
     panel_pair,
     panel_rows,
     step_rows,
@@ -49,7 +52,8 @@ def _tiles(shape, r, rows, p):
     q_bias = load(p.bias, 3 * lanes)
     while r + len(shape) <= rows:
         z = offset(p.z, r * p.z_stride)
-        tile_store(tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width), z, row)
+        if not p.ahead:
+            tile_store(tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width), z, row)
         for k in range(len(shape)):
             store(z, k * row + 3 * lanes, q_bias)
         acc = tile_load(shape, offset(z, lanes), row)
@@ -71,7 +75,9 @@ def _panel_rows(cell, rows, p):
 
 def _panel_pair(cell, p, w_panel, z_panel):
     lanes, row = p.units, 4 * p.units
-    tile_store(panel_features(tile_load(tile_shape(2, 3), p.bias, row), p.x, 0, p.w, w_panel, p.width), p.z, z_panel)
+    if not p.ahead:
+        acc = panel_features(tile_load(tile_shape(2, 3), p.bias, row), p.x, 0, p.w, w_panel, p.width)
+        tile_store(acc, p.z, z_panel)
     for k in range(2):
         store(p.z, k * z_panel + 3 * lanes, load(p.bias, k * row + 3 * lanes))
     acc = tile_load(tile_shape(2, 3), offset(p.z, lanes), z_panel)
@@ -81,13 +87,23 @@ def _panel_pair(cell, p, w_panel, z_panel):
         _cell(offset(p.z, k * z_panel), lanes, offset(p.h_prev_unit, k * lanes), offset(p.h, k * lanes))
 
 
+def _panel_ahead(cell, rows, p):
+    r = ahead_tiles(tile_shape(TALL_3, 3), 0, rows, p)
+    r = ahead_tiles(tile_shape(MIDDLE_3, 3), r, rows, p)
+    ahead_tiles(tile_shape(1, 3), r, rows, p)
+
+
+implement(panel_ahead, GRUCell, _panel_ahead)
 implement(panel_rows, GRUCell, _panel_rows)
 implement(panel_pair, GRUCell, _panel_pair)
 
 
 @inline
 def _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s):
-    net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, w.shape[2] // 3, record, s)
+    ahead = has_few_rows(shards)
+    net = forward_buffers(
+        w, bias, x, features, h, direction, gates[0], gates, w.shape[2] // 3, record, has_few_rows(shards), s
+    )
     forward_rows(GRUCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
@@ -105,7 +121,8 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards
         S segments of ``features`` numbers.
     h : array of shape (B + N, D, padded H)
         ``direction`` is read and written.
-    gates : array of shape (P, N, 4 W), or, without ``record``, scratch of shape (len(shards) - 1, 1, TALL_3 * 4 W)
+    gates : array of shape (P, N, 4 W), or, without ``record``, scratch: (len(shards) - 1, 1, TALL_3 * 4 W)
+        or, for few rows, (P, AHEAD_ROWS, 4 W)
         n, r, z, q.
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
@@ -127,7 +144,7 @@ def gru_step(w, bias, x, features, h, scratch):
         Rows 0..B are replaced, rows B..2 B are scratch.
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
-    net = forward_buffers(w, bias, x, features, h, 0, scratch[0], scratch, w.shape[2] // 3, False, 0)
+    net = forward_buffers(w, bias, x, features, h, 0, scratch[0], scratch, w.shape[2] // 3, False, False, 0)
     step_rows(GRUCell(), net, x.shape[0])
 
 

@@ -12,12 +12,15 @@ from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
+    ahead_tiles,
     backward_buffers,
     backward_rows,
     cell_gradient,
     forward_buffers,
     forward_rows,
+    has_few_rows,
     implement,
+    panel_ahead,
     panel_pair,
     panel_rows,
     step_rows,
@@ -49,9 +52,12 @@ def _cell(z, lanes, c_prev, c, h):
 def _tiles(shape, r, rows, p):
     """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     while r + len(shape) <= rows:
-        acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
-        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         z = offset(p.z, r * p.z_stride)
+        if p.ahead:
+            acc = tile_load(shape, z, p.width)
+        else:
+            acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
+        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         tile_store(acc, z, p.width)
         for k in range(len(shape)):
             c = (r + k) * p.c_stride
@@ -69,7 +75,10 @@ def _panel_rows(cell, rows, p):
 
 
 def _panel_pair(cell, p, w_panel, z_panel):
-    acc = panel_features(tile_load(tile_shape(2, 4), p.bias, p.width), p.x, 0, p.w, w_panel, p.width)
+    if p.ahead:
+        acc = tile_load(tile_shape(2, 4), p.z, z_panel)
+    else:
+        acc = panel_features(tile_load(tile_shape(2, 4), p.bias, p.width), p.x, 0, p.w, w_panel, p.width)
     acc = panel_dot(acc, p.h_prev, 1, p.w_hidden, w_panel, p.width, p.n_hidden)
     tile_store(acc, p.z, z_panel)
     for k in range(2):
@@ -77,13 +86,23 @@ def _panel_pair(cell, p, w_panel, z_panel):
         _cell(offset(p.z, k * z_panel), p.units, offset(p.c_prev, unit), offset(p.c, unit), offset(p.h, unit))
 
 
+def _panel_ahead(cell, rows, p):
+    r = ahead_tiles(tile_shape(TALL_4, 4), 0, rows, p)
+    r = ahead_tiles(tile_shape(MIDDLE_4, 4), r, rows, p)
+    ahead_tiles(tile_shape(1, 4), r, rows, p)
+
+
+implement(panel_ahead, LSTMCell, _panel_ahead)
 implement(panel_rows, LSTMCell, _panel_rows)
 implement(panel_pair, LSTMCell, _panel_pair)
 
 
 @inline
 def _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s):
-    net = forward_buffers(w, bias, x, features, h, direction, c, gates, w.shape[2] // 4, record, s)
+    ahead = has_few_rows(shards)
+    net = forward_buffers(
+        w, bias, x, features, h, direction, c, gates, w.shape[2] // 4, record, has_few_rows(shards), s
+    )
     forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
@@ -102,7 +121,8 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, sh
         ``direction`` is read and written.
     c : array of shape (B + N, padded H) or, without ``record``, (B, padded H)
         Without ``record`` the initial states are replaced step by step: they end as the final states.
-    gates : array of shape (P, N, 4 W) or, without ``record``, scratch of shape (len(shards) - 1, 1, TALL_4 * 4 W)
+    gates : array of shape (P, N, 4 W) or, without ``record``, scratch: (len(shards) - 1, 1, TALL_4 * 4 W)
+        or, for few rows, (P, AHEAD_ROWS, 4 W)
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
@@ -125,7 +145,7 @@ def lstm_step(w, bias, x, features, h, c, scratch):
         Replaced.
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
-    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, w.shape[2] // 4, False, 0)
+    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, w.shape[2] // 4, False, False, 0)
     step_rows(LSTMCell(), net, x.shape[0])
 
 

@@ -1,7 +1,7 @@
 """The walk through time that all cells share: steps, rows of the batch, panels of hidden units.
 
 A thread takes its rows of the batch through all time steps, so that nothing waits inside the time loop. What a cell
-computes it says by overloading three functions for its own (named tuple) type, which Numba compiles into the walk.
+computes it says by overloading four functions for its own (named tuple) type, which Numba compiles into the walk.
 (Jitted functions handed in as arguments would do the same, but Numba cannot keep such code on disk.)
 """
 
@@ -11,13 +11,19 @@ from numba import types
 from numba.extending import overload
 
 from fastrecur.kernels.compile import inline
-from fastrecur.kernels.cpu.products import Gates, Inputs, transposed_product
+from fastrecur.kernels.cpu.products import Gates, Inputs, tile_features, transposed_product
 from fastrecur.kernels.cpu.simd import offset, pointer
+from fastrecur.kernels.cpu.tile import tile_load, tile_store
 from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
 
 
 def panel_rows(cell, rows, panel):
     """Forward: pre-activations and gates of one panel for ``rows`` rows."""
+    raise NotImplementedError
+
+
+def panel_ahead(cell, rows, panel):
+    """Forward: what the features add to the pre-activations of one panel, for ``rows`` packed rows."""
     raise NotImplementedError
 
 
@@ -35,7 +41,7 @@ def cell_gradient(cell, net, z, now):
 
 
 def implement(function, cell, implementation):
-    """Let ``function`` (one of the three above) be ``implementation`` for cells of the class ``cell``."""
+    """Let ``function`` (one of the four above) be ``implementation`` for cells of the class ``cell``."""
 
     def choose(tag, *args):
         if isinstance(tag, types.BaseNamedTuple) and tag.instance_class is cell:
@@ -55,6 +61,13 @@ def runs(step, begin, end):
 
 
 # --- forward ---------------------------------------------------------------------------------------------------------
+
+#: A batch of so few rows would wait for the weights of its features at every step: they are multiplied for some steps
+#: ahead, as many rows at once, and only the recurrent weights are read step by step.
+FEW_ROWS, AHEAD_STEPS = 4, 12
+
+#: Packed rows of the scratch block of such a batch.
+AHEAD_ROWS = FEW_ROWS * AHEAD_STEPS
 
 
 class Forward(NamedTuple):
@@ -76,6 +89,7 @@ class Forward(NamedTuple):
     gates_row: int
     gates_panel: int
     record: bool
+    ahead: bool
 
 
 class Panel(NamedTuple):
@@ -97,15 +111,25 @@ class Panel(NamedTuple):
     c_stride: int
     z: object
     z_stride: int
+    ahead: bool
 
 
 @inline
-def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, shard):
-    """`Forward` of a call's arrays; without ``record`` the thread of ``shard`` has a scratch block for its gates."""
+def has_few_rows(shards):
+    """Whether the features of a batch, shared out like this, are multiplied ahead."""
+    return len(shards) == 2 and shards[1] <= FEW_ROWS
+
+
+@inline
+def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, ahead, shard):
+    """`Forward` of a call's arrays.
+
+    Without ``record`` the gates are scratch: a tile for each ``shard`` or, with ``ahead``, `AHEAD_ROWS` of each panel.
+    """
     n_panels, n_inputs, width = w.shape
     gates_width = bias.shape[1]
     gates_row, gates_panel, scratch = gates_width, gates.shape[1] * gates_width, 0
-    if not record:
+    if not record and not ahead:
         gates_row, gates_panel, scratch = 0, 0, shard * gates.shape[2]
     return Forward(
         x=Inputs(pointer(x), x.shape[1] * x.shape[2], x.shape[1], x.shape[2], features),
@@ -124,12 +148,16 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         gates_row=gates_row,
         gates_panel=gates_panel,
         record=record,
+        ahead=ahead,
     )
 
 
 @inline
-def _panel(net, p, row, before, after, c_before, c_after):
-    """Panel ``p`` for the rows from packed row ``row`` on, with their states at the given rows of the buffers."""
+def _panel(net, p, base, row, before, after, c_before, c_after):
+    """Panel ``p`` for the rows from packed row ``row`` on, with their states at the given rows of the buffers.
+
+    ``base`` is the packed row at which the gates begin.
+    """
     n_features = net.x.segments * net.x.features
     unit = p * net.units
     x = offset(net.x.data, row * net.x.row_stride)
@@ -150,41 +178,70 @@ def _panel(net, p, row, before, after, c_before, c_after):
         c_prev=offset(net.c, c_before * net.c_stride + unit),
         c=offset(net.c, c_after * net.c_stride + unit),
         c_stride=net.c_stride,
-        z=offset(net.gates, p * net.gates_panel + row * net.gates_row),
+        z=offset(net.gates, p * net.gates_panel + (row - base) * net.gates_row),
         z_stride=net.gates_row,
+        ahead=net.ahead,
     )
 
 
 @inline
-def _forward_step(cell, net, rows, row, before, after, c_before, c_after):
+def _forward_step(cell, net, rows, base, row, before, after, c_before, c_after):
     """All panels of ``rows`` rows of a step."""
     p = 0
     if rows == 1:
-        z_panel = net.gates_panel if net.record else net.gates_width
+        z_panel = net.gates_panel if net.gates_panel > 0 else net.gates_width
+        w_panel = net.n_inputs * net.width
         while p + 2 <= net.n_panels:
-            panel_pair(cell, _panel(net, p, row, before, after, c_before, c_after), net.n_inputs * net.width, z_panel)
+            panel_pair(cell, _panel(net, p, base, row, before, after, c_before, c_after), w_panel, z_panel)
             p += 2
     while p < net.n_panels:
-        panel_rows(cell, rows, _panel(net, p, row, before, after, c_before, c_after))
+        panel_rows(cell, rows, _panel(net, p, base, row, before, after, c_before, c_after))
         p += 1
+
+
+@inline
+def ahead_tiles(shape, r, rows, p):
+    """Bias and features of the rows ``r..rows`` of a panel, as many whole tiles as fit: returns the first row left."""
+    while r + len(shape) <= rows:
+        acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
+        tile_store(acc, offset(p.z, r * p.z_stride), p.z_stride)
+        r += len(shape)
+    return r
+
+
+@inline
+def _run_ahead(cell, net, steps, s, base):
+    """What the features add in the steps ``s..s + AHEAD_STEPS``; returns the packed row at which their gates begin."""
+    one, other = s, min(s + AHEAD_STEPS, len(steps)) - 1
+    if steps[one, AT] > steps[other, AT]:  # reversed
+        one, other = other, one
+    row = steps[one, AT]
+    if not net.record:
+        base = row
+    for p in range(net.n_panels):
+        panel_ahead(cell, steps[other, AT] + steps[other, ROWS] - row, _panel(net, p, base, row, 0, 0, 0, 0))
+    return base
 
 
 @inline
 def forward_rows(cell, net, steps, n_rows, begin, end):
     """The rows ``begin..end`` of the batch through all steps."""
+    base = 0
     for s in range(len(steps)):
+        if net.ahead and s % AHEAD_STEPS == 0:
+            base = _run_ahead(cell, net, steps, s, base)
         at = steps[s, AT]
         for first, last, before in runs(steps[s], begin, end):
             if first < last:
                 after = n_rows + at + first
                 c_before, c_after = (before, after) if net.record else (first, first)
-                _forward_step(cell, net, last - first, at + first, before, after, c_before, c_after)
+                _forward_step(cell, net, last - first, base, at + first, before, after, c_before, c_after)
 
 
 @inline
 def step_rows(cell, net, n_rows):
     """All rows through one step: the states in rows 0..B of ``h`` are replaced, rows B..2 B are scratch."""
-    _forward_step(cell, net, n_rows, 0, 0, n_rows, 0, 0)
+    _forward_step(cell, net, n_rows, 0, 0, 0, n_rows, 0, 0)
     for k in range(n_rows * net.h_stride):
         net.h[k] = net.h[n_rows * net.h_stride + k]
 
