@@ -2,10 +2,9 @@
 
 import functools
 import math
-import weakref
+import sys
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, panels
@@ -41,29 +40,30 @@ class _Layer:
             validation.check_count(name, value)
         if n_threads is not None:
             validation.check_count("n_threads", n_threads)
-        validation.check_choice("dtype", np.dtype(dtype).name, ("float32", "float64"))
+        self.dtype = validation.check_dtype(dtype)
+        validation.check_flag("bidirectional", bidirectional)
         validation.check_choice("device", device, ("cpu",))
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.n_directions = bool(bidirectional), 2 if bidirectional else 1
-        self.dtype, self.device, self.n_threads = np.dtype(dtype), device, n_threads
+        self.device, self.n_threads = device, n_threads
         shapes = recurrent_shapes(self._cell, input_size, hidden_size, num_layers, self.n_directions)
         self._parameters = Parameters(shapes, self.dtype)
         self._grads = self._parameters.zeros_like()
-        initialise(self._parameters, self._cell, check_random_state(random_state))
+        initialise(self._parameters, self._cell, validation.check_random_state(random_state))
         self._stack = RecurrentStack(
             self._cell, self._parameters, hidden_size, num_layers, self.n_directions, self._relu
         )
         self._workspace = Workspace(self.dtype)
         self._idle = []  # workspaces of inference: calls may come from several Python threads at once
         self._trace = None
-        self._handed_out = []
+        self._handed_out, self._references = False, 0
 
     @property
     def parameters(self):
         """Parameters by PyTorch's names: the arrays themselves. What is written to them counts at the next call."""
-        arrays = {name: array.view() for name, array in self._parameters.arrays.items()}
-        self._handed_out += [weakref.ref(array) for array in arrays.values()]
-        return arrays
+        if not self._handed_out:
+            self._handed_out, self._references = True, sys.getrefcount(self._parameters.flat)
+        return {name: array.view() for name, array in self._parameters.arrays.items()}
 
     @property
     def grads(self):
@@ -116,19 +116,22 @@ class _Layer:
         ValueError
             If a shape or a length does not fit.
         """
-        x, packing = self._check_input(x, lengths)
+        x, lengths = self._check_input(x, lengths)
         initial = self._check_state("state", state, len(x))
         self._read_parameters()
         workspace = self._workspace if training else self._idle_workspace()
+        packing = _full_packing(*x.shape[:2]) if lengths is None else workspace.packing(lengths)
         h = self._room(self._stack.states_shape(packing))  # the caller keeps it, as y
         packed, n_threads = self._pack(x, packing), threads.resolve_threads(self.n_threads)
+        if training:
+            self._trace = None  # its buffers are about to be used again
         trace = self._stack.forward(packed, packing, workspace, n_threads, training, initial, outputs=h)
         y, final = self._outputs(h, packing, x.shape), self._state(self._stack.final_states(trace))
         if training:
             self._trace = trace, x.shape
             y.flags.writeable = False
         else:
-            trace.states[-1] = None
+            trace.states[-1] = trace.inputs[0] = None
             self._idle.append(workspace)
         return y, final
 
@@ -201,7 +204,7 @@ class _Layer:
         """
         if self.bidirectional:
             raise ValueError("step() needs a layer of one direction: bidirectional=True reads a sequence from its end.")
-        x_t = np.asarray(x_t)
+        x_t = validation.as_array("x_t", x_t)
         if x_t.ndim != 2 or x_t.shape[1] != self.input_size or 0 in x_t.shape:
             raise ValueError(f"x_t must have shape (B, {self.input_size}) with B of at least 1, found {x_t.shape}.")
         validation.check_real("x_t", x_t)
@@ -211,7 +214,7 @@ class _Layer:
         return state[0][-1].copy(), self._state(state)
 
     def __getstate__(self):
-        return self.__dict__ | {"_handed_out": [], "_idle": []}
+        return self.__dict__ | {"_handed_out": False, "_idle": []}
 
     def _idle_workspace(self):
         try:
@@ -220,9 +223,9 @@ class _Layer:
             return Workspace(self.dtype)
 
     def _read_parameters(self):
-        """Read the parameters anew if a caller may have written to them: as long as he holds an array of them."""
+        """Read the parameters anew if a caller may have written to them: as long as he holds a view of their memory."""
         if self._handed_out:
-            self._handed_out = [array for array in self._handed_out if array() is not None]
+            self._handed_out = sys.getrefcount(self._parameters.flat) > self._references
             self._stack.refresh()
 
     def _room(self, shape):
@@ -230,24 +233,23 @@ class _Layer:
         return panels.aligned_empty(shape, self.dtype) if math.prod(shape) > 100_000 else np.empty(shape, self.dtype)
 
     def _check_input(self, x, lengths):
-        x = np.asarray(x)
+        x = validation.as_array("x", x)
         if x.ndim != 3 or x.shape[2] != self.input_size or x.size == 0:
             raise ValueError(f"x must have shape (B, T, {self.input_size}) without empty axes, found {x.shape}.")
         if x.dtype != self.dtype:
             validation.check_real("x", x)
             if x.dtype not in (np.float32, np.float64):
                 x = x.astype(self.dtype)
-        if lengths is None:
-            return x, _full_packing(*x.shape[:2])
-        return x, Packing(validation.check_lengths(lengths, *x.shape[:2]))
+        return x, lengths if lengths is None else validation.check_lengths(lengths, *x.shape[:2])
 
     def _check_state(self, name, state, n_rows):
         if state is None:
             return None
-        parts = tuple(state) if self._stack.has_cell_state else (state,)
         wanted = ("h", "c") if self._stack.has_cell_state else ("h",)
-        if len(parts) != len(wanted):
-            raise ValueError(f"{name} must be a tuple (h, c), found {len(parts)} elements.")
+        parts = state if self._stack.has_cell_state else (state,)
+        if not isinstance(parts, tuple | list) or len(parts) != len(wanted):
+            found = f"{len(parts)} elements" if isinstance(parts, tuple | list) else f"a {type(parts).__name__}"
+            raise ValueError(f"{name} must be a tuple (h, c), found {found}.")
         shape = (self.num_layers * self.n_directions, n_rows, self.hidden_size)
         return tuple(
             None
@@ -281,7 +283,7 @@ class _Layer:
 
     def _pad_gradient(self, dy, packing, shape):
         """Gradient of y (B, T, D * H) as packed and padded rows (N, D, padded H): a view where its memory allows."""
-        dy = np.asarray(dy)
+        dy = validation.as_array("dy", dy)
         padded, width = (packing.n_packed, self.n_directions, self._stack.padded), shape[2]
         if dy.shape == shape and self.hidden_size == self._stack.padded and self._is_packed(dy, packing):
             return dy.transpose(1, 0, 2).reshape(padded)
@@ -322,11 +324,15 @@ _PARAMETERS = """
         For the initial weights.
 """
 
+_NONLINEARITY = """    nonlinearity : {"tanh", "relu"}
+        What stands around the sum.
+"""
+
 
 def _documented(cls):
     """Complete the docstring of a layer: the parameters stand behind its first paragraph."""
     summary, rest = cls.__doc__.split("\n", 1)
-    cls.__doc__ = summary + _PARAMETERS + rest
+    cls.__doc__ = summary + _PARAMETERS + (_NONLINEARITY if cls._cell == "rnn" else "") + rest
     return cls
 
 
@@ -349,10 +355,21 @@ class RNN(_Layer):
 
     _cell = "rnn"
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bidirectional=False, nonlinearity="tanh", **options):
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bidirectional=False,
+        dtype="float32",
+        device="cpu",
+        n_threads=None,
+        random_state=None,
+        nonlinearity="tanh",
+    ):
         validation.check_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         self.nonlinearity, self._relu = nonlinearity, nonlinearity == "relu"
-        super().__init__(input_size, hidden_size, num_layers, bidirectional, **options)
+        super().__init__(input_size, hidden_size, num_layers, bidirectional, dtype, device, n_threads, random_state)
 
 
 @_documented

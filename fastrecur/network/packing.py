@@ -21,6 +21,8 @@ class Packing:
         In the order of the packed batch.
     n_packed : int
         N, all time steps of all rows.
+    n_steps : int
+        T, time steps of the longest row.
     """
 
     def __init__(self, lengths):
@@ -30,13 +32,13 @@ class Packing:
         self.lengths = lengths if self.equal else lengths[self.order]
         self.n_rows = len(lengths)
         self.n_packed = int(lengths.sum())
-        self._first = int(self.lengths[0])
+        self.n_steps = int(self.lengths[0])
         self._steps = {}
         self._segments = {}
 
     def fills(self, n_steps):
         """Whether every row has ``n_steps`` time steps."""
-        return self.equal and self._first == n_steps
+        return self.equal and self.n_steps == n_steps
 
     def steps(self, direction):
         """Table of steps, forwards (0) or reversed (1)."""

@@ -1,6 +1,7 @@
 """Checks of what a caller hands to a layer: each error names the argument, what was found and what would do."""
 
 import numbers
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,6 +12,40 @@ def check_count(name, value):
         raise TypeError(f"{name} must be an int of at least 1, found {value!r}.")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, found {value}.")
+
+
+def check_flag(name, value):
+    """``value`` must be True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, found {value!r}.")
+
+
+def check_dtype(value):
+    """The dtype that ``value`` names, float32 or float64."""
+    try:
+        name = np.dtype(value).name if value is not None else None
+    except TypeError:
+        name = None
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype must be one of 'float32', 'float64', found {value!r}.")
+    return np.dtype(name)
+
+
+def check_random_state(value):
+    """`numpy.random.RandomState` from a seed, from None (a new one) or from itself."""
+    if isinstance(value, np.random.RandomState):
+        return value
+    if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
+        raise ValueError(f"random_state must be an int, a numpy.random.RandomState or None, found {value!r}.")
+    return np.random.RandomState(None if value is None else int(value))
+
+
+def as_array(name, value):
+    """Array of what the caller gave."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array: nested lists of different lengths make none ({error}).") from error
 
 
 def check_choice(name, value, choices):
@@ -27,7 +62,7 @@ def check_real(name, array):
 
 def check_array_shape(name, array, shape, dtype):
     """Contiguous array of ``dtype`` and exactly ``shape``."""
-    array = np.asarray(array)
+    array = as_array(name, array)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, found {array.shape}.")
     check_real(name, array)
@@ -35,10 +70,8 @@ def check_array_shape(name, array, shape, dtype):
 
 
 def check_lengths(lengths, n_rows, n_steps):
-    """Lengths of a padded batch, int64, each from 1 to ``n_steps``; None: all ``n_steps``."""
-    if lengths is None:
-        return np.full(n_rows, n_steps, dtype=np.int64)
-    lengths = np.asarray(lengths)
+    """Lengths of a padded batch, int64, each from 1 to ``n_steps``."""
+    lengths = as_array("lengths", lengths)
     if lengths.shape != (n_rows,) or lengths.dtype.kind not in "iu":
         raise ValueError(f"lengths must be {n_rows} whole numbers, found shape {lengths.shape} of {lengths.dtype}.")
     bad = np.flatnonzero((lengths < 1) | (lengths > n_steps))
@@ -49,6 +82,8 @@ def check_lengths(lengths, n_rows, n_steps):
 
 def join_biases(given, shapes):
     """Add up PyTorch's two biases a layer where the cell has one (RNN and LSTM)."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"parameters must be a dict of arrays by name, found a {type(given).__name__}.")
     given = dict(given)
     for name in shapes:
         pair = (name.replace("bias_l", "bias_ih_l"), name.replace("bias_l", "bias_hh_l"))

@@ -7,6 +7,10 @@ from fastrecur.kernels.cpu import panels, products
 from fastrecur.kernels.cpu.target import TALL_2, TALL_3, TALL_4
 from fastrecur.network.packing import Packing
 
+#: Time steps of the longest batch whose tables are kept for the next one of the same lengths: longer ones are large,
+#: and take little of the time.
+KEPT_STEPS = 4096
+
 TALL = {2: TALL_2, 3: TALL_3, 4: TALL_4}
 
 
@@ -44,9 +48,9 @@ class Workspace:
         key = lengths.tobytes()
         packing = self._packings.get(key)
         if packing is None:
-            if len(self._packings) > 20:
-                self._packings.clear()
-            packing = self._packings[key] = Packing(lengths)
+            packing = Packing(lengths)
+            if packing.n_steps <= KEPT_STEPS:
+                _keep(self._packings, key, packing)
         return packing
 
     def trace(self, stack, packing, n_threads, record):
@@ -54,11 +58,16 @@ class Workspace:
         key = stack, packing, n_threads, record
         trace = self._traces.get(key)
         if trace is None:
-            if len(self._traces) > 20:
-                self._traces.clear()
             trace = Trace(stack, packing, self, n_threads, record)
-            self._traces[key] = trace
+            if packing.n_steps <= KEPT_STEPS:
+                _keep(self._traces, key, trace)
         return trace
+
+
+def _keep(kept, key, value):
+    if len(kept) > 20:
+        kept.clear()
+    kept[key] = value
 
 
 class Trace:
@@ -102,13 +111,13 @@ class Trace:
         self._back = {}
 
     def back(self, stack, n_threads):
-        """`WayBack` of this batch on so many threads."""
+        """`BackwardTrace` of this batch on so many threads."""
         if n_threads not in self._back:
-            self._back[n_threads] = WayBack(stack, self, self._workspace, n_threads)
+            self._back[n_threads] = BackwardTrace(stack, self, self._workspace, n_threads)
         return self._back[n_threads]
 
 
-class WayBack:
+class BackwardTrace:
     """Buffers of the backward pass of a `Trace`, and how its work is shared out.
 
     Attributes

@@ -96,9 +96,7 @@ implement(panel_pair, RNNCell, _panel_pair)
 @inline
 def _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s):
     ahead = has_few_rows(shards)
-    net = forward_buffers(
-        w, bias, x, features, h, direction, scratch[0], scratch, w.shape[2], False, has_few_rows(shards), s
-    )
+    net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, w.shape[2], False, ahead, s)
     forward_rows(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 

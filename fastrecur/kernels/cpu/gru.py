@@ -101,9 +101,7 @@ implement(panel_pair, GRUCell, _panel_pair)
 @inline
 def _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s):
     ahead = has_few_rows(shards)
-    net = forward_buffers(
-        w, bias, x, features, h, direction, gates[0], gates, w.shape[2] // 3, record, has_few_rows(shards), s
-    )
+    net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, w.shape[2] // 3, record, ahead, s)
     forward_rows(GRUCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 

@@ -100,9 +100,7 @@ implement(panel_pair, LSTMCell, _panel_pair)
 @inline
 def _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s):
     ahead = has_few_rows(shards)
-    net = forward_buffers(
-        w, bias, x, features, h, direction, c, gates, w.shape[2] // 4, record, has_few_rows(shards), s
-    )
+    net = forward_buffers(w, bias, x, features, h, direction, c, gates, w.shape[2] // 4, record, ahead, s)
     forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
