@@ -1,7 +1,9 @@
 """The estimators' network, data and training loop in PyTorch and in skorch, written as one would for speed.
 
 Tensors are prepared before anything is timed: time-major (T, n, F), PyTorch's default layout, of which a batch is one
-``index_select``. Ragged sequences are padded there; those of a batch are sorted by falling length and packed.
+``index_select``. Ragged sequences are padded there, those of a batch sorted by falling length. They are packed for the
+layer, or run with their padding and read at their last steps, whichever is faster: PyTorch's packed LSTM does not run
+on oneDNN, and going back through many packed steps takes it long.
 """
 
 import numpy as np
@@ -40,20 +42,32 @@ class Data:
 class Network(torch.nn.Module):
     """Recurrent layers, the last state of each sequence, a dense layer: (T, B, F) -> (B, K)."""
 
-    def __init__(self, cell, shape):
+    def __init__(self, cell, shape, pack=True):
         super().__init__()
+        self.pack = pack
         self.recurrent = getattr(torch.nn, cell)(
             shape.features, shape.hidden, num_layers=shape.layers, bidirectional=shape.bidirectional
         )
         self.head = torch.nn.Linear(shape.directions * shape.hidden, CLASSES)
 
     def forward(self, x, lengths=None, enforce_sorted=True):
+        if lengths is not None and not self.pack:
+            y, _ = self.recurrent(x)
+            return self.head(y[lengths - 1, torch.arange(len(lengths))])
         if lengths is not None:
             x = pack_padded_sequence(x, lengths, enforce_sorted=enforce_sorted)
         _, state = self.recurrent(x)
         h = state[0] if isinstance(state, tuple) else state
         directions = 2 if self.recurrent.bidirectional else 1
         return self.head(h[-1] if directions == 1 else torch.cat((h[-2], h[-1]), dim=1))
+
+    def choose_packing(self, call):
+        """Pack ragged sequences if ``call`` is then faster."""
+        seconds = {}
+        for self.pack in (False, True):
+            call()
+            seconds[self.pack] = timing.seconds_of(call)
+        self.pack = seconds[True] < seconds[False]
 
     def load(self, weights):
         """Take over an estimator's ``weights_``: a single bias beside a second one of zero."""
@@ -79,6 +93,11 @@ class TorchLoop:
         self.lengths = None if data.lengths is None else torch.from_numpy(data.lengths)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimiser = _adam(self.parameters)
+
+    def choose_packing(self):
+        """The faster way to run ragged sequences; trains for a few steps."""
+        if self.lengths is not None:
+            self.network.choose_packing(lambda: self._step(torch.arange(self.batch_size)))
 
     def epoch(self):
         """One pass over the data; its mean loss."""
@@ -124,6 +143,8 @@ class TorchPrediction:
             self.lengths = lengths.split(batch_size)
         x = torch.from_numpy(data.padded)[self.order].transpose(0, 1)
         self.x = [batch.contiguous() for batch in x.split(batch_size, dim=1)]
+        if self.lengths is not None:
+            network.choose_packing(self)
 
     def __call__(self):
         labels = torch.empty_like(self.order)
@@ -147,13 +168,13 @@ class _BatchFirst(Network):
         return super().forward(x.transpose(0, 1), lengths, enforce_sorted=False)
 
 
-def skorch_epoch(cell, shape, data, batch_size):
+def skorch_epoch(cell, shape, data, batch_size, pack):
     """Function that trains skorch's classifier for one epoch more."""
     import skorch
     from skorch.callbacks import GradientNormClipping
 
     net = skorch.NeuralNetClassifier(
-        _BatchFirst, module__cell=cell, module__shape=shape, criterion=torch.nn.CrossEntropyLoss,
+        _BatchFirst, module__cell=cell, module__shape=shape, module__pack=pack, criterion=torch.nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam, lr=LEARNING_RATE, batch_size=batch_size, max_epochs=1, train_split=None,
         iterator_train__shuffle=True, callbacks=[GradientNormClipping(MAX_NORM)], classes=range(CLASSES), verbose=0,
     ).initialize()  # fmt: skip
