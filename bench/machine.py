@@ -17,7 +17,7 @@ SETTINGS = (
     "OPENBLAS_NUM_THREADS",
 )  # fmt: skip
 
-PACKAGES = ("fastrecur", "numba", "llvmlite", "numpy", "scipy", "scikit-learn", "torch")
+PACKAGES = ("fastrecur", "numba", "llvmlite", "numpy", "scipy", "scikit-learn", "torch", "onnxruntime", "skorch")
 
 
 def describe():
@@ -29,6 +29,11 @@ def describe():
         f"Python {platform.python_version()}, " + ", ".join(_versions()),
         "settings: " + (", ".join(settings) if settings else "none in the environment"),
     ]
+
+
+def load():
+    """Processes that wanted to run during the last minute, this one included: 1 is quiet, and so is less."""
+    return f"load of the last minute: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
 
 
 def available_cores():

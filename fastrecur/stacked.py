@@ -50,11 +50,6 @@ class Sequences:
         return len(self.lengths)
 
     @property
-    def n_sequences(self) -> int:
-        """Number of sequences, n."""
-        return len(self.lengths)
-
-    @property
     def n_features(self) -> int:
         """Number of features of a time step, F."""
         return self.values.shape[1]

@@ -17,7 +17,7 @@ def test_array():
     sequences = check_sequences(X)
     assert sequences.layout == "array"
     assert not sequences.scalar_steps
-    assert len(sequences) == sequences.n_sequences == 4
+    assert len(sequences) == 4
     assert sequences.n_features == 2
     assert sequences.max_length == 3
     assert sequences.values.shape == (12, 2)

@@ -3,6 +3,7 @@
 import os
 import re
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from fastrecur.estimators.training import Training, Validation, fitted_attributes, train, warn_of_ending
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
-from fastrecur.network.model import Model
+from fastrecur.network.model import Model, training_memory
 from fastrecur.sequences import check_sequences
 
 _GIBIBYTE = 2**30
@@ -135,8 +136,8 @@ class RecurrentEstimator(BaseEstimator):
         ConvergenceWarning
             If the loss was still falling after ``max_iter`` epochs.
         RuntimeWarning
-            If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept. A second
-            interrupt, before `fit` has returned, is raised and leaves the estimator as it was.
+            If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept. An interrupt
+            before the first epoch is whole, or a second one, is raised and leaves the estimator as it was.
         """
         before = dict(self.__dict__)
         try:
@@ -158,7 +159,7 @@ class RecurrentEstimator(BaseEstimator):
         targets = self._read_targets(y, weights, continued)
         batch_size = min(32 if self.batch_size == "auto" else int(self.batch_size), len(targets))
         architecture = self._wanted_architecture(sequences.n_features, self._n_outputs(targets))
-        _check_memory(sequences, batch_size, architecture)
+        _check_memory(self._cell, sequences, batch_size, architecture)
         random_state = check_random_state(self.random_state)
         rows, kept_out = self._split(targets, random_state)
         self._check_influence(weights, rows, kept_out)
@@ -317,26 +318,27 @@ def _as_parameters(architecture):
     }
 
 
-def _check_memory(sequences, batch_size, architecture):
+def _check_memory(cell, sequences, batch_size, architecture):
     """Refuse a batch whose buffers exceed the machine's memory."""
-    n_hidden, n_features = architecture["hidden_size"], sequences.n_features
-    directions, layers = architecture["n_directions"], architecture["num_layers"]
     longest = int(np.sort(sequences.lengths)[-batch_size:].sum())
-    numbers = longest * n_hidden * directions * layers * 8 + longest * n_features
-    numbers += 12 * 4 * n_hidden * (max(n_features, directions * n_hidden) + n_hidden) * directions * layers
-    needed = numbers * np.dtype(architecture["dtype"]).itemsize
+    needed = training_memory(cell, longest, **architecture)
     available = _physical_memory()
     if available is not None and needed > available:
         raise ValueError(
-            f"A batch of batch_size={batch_size} sequences with hidden_size={n_hidden} and up to "
-            f"{sequences.max_length} time steps needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine "
-            f"has {available / _GIBIBYTE:.1f} GiB. Lower batch_size or hidden_size, or cut the sequences."
+            f"A batch of batch_size={batch_size} sequences with hidden_size={architecture['hidden_size']}, "
+            f"num_layers={architecture['num_layers']} and up to {sequences.max_length} time steps needs about "
+            f"{needed / _GIBIBYTE:.1f} GiB to train; this machine has {available / _GIBIBYTE:.1f} GiB. "
+            "Lower batch_size, hidden_size or num_layers, or cut the sequences."
         )
 
 
 def _physical_memory():
-    """Bytes of memory of the machine, or None where the system does not tell."""
+    """Bytes of memory of the machine or its container, or None where the system does not tell."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+    try:
+        return min(available, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (ValueError, OSError):  # "max", or no such container
+        return available

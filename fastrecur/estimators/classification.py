@@ -30,8 +30,8 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
             unknown = np.setdiff1d(y, self.classes_)
             if len(unknown):
                 raise ValueError(
-                    f"warm_start=True continues with the classes {list(self.classes_)}, but y has {list(unknown)} too. "
-                    "Set warm_start=False to begin anew."
+                    f"warm_start=True continues with the classes {self.classes_.tolist()}, but y has "
+                    f"{unknown.tolist()} too. Set warm_start=False to begin anew."
                 )
             encoder.classes_ = self.classes_
             return encoder.transform(y).astype(np.int64)

@@ -43,6 +43,11 @@ class Progress:
         text = f"loss {epoch.loss:.4g}" + (f", validation {epoch.score:.4f}" if epoch.score is not None else "")
         self._bar.update(self._task, advance=1, description=f"{text}, {rate:,.0f} sequences/s")
 
+    def complete(self):
+        """Report that the fit converged: the epochs that it did not need are no longer waited for."""
+        if self._bar is not None:
+            self._bar.update(self._task, total=self._done)
+
     def __exit__(self, *_):
         if self._bar is not None:
             self._bar.stop()

@@ -24,6 +24,8 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
 
     def _check_targets(self, y, weights, continued):
         """Standardised targets (n, K), float64; sets their (weighted) mean and scale."""
+        if getattr(getattr(y, "dtype", None), "kind", None) in ("m", "M"):
+            raise TypeError(f"y must hold numbers, found an array of dtype {y.dtype}. Convert times to numbers first.")
         y = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y")
         if y.ndim not in (1, 2):
             raise ValueError(f"y must have shape (n,) or (n, K), found {y.shape if y.ndim else 'a scalar'}.")

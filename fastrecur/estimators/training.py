@@ -96,8 +96,11 @@ def train(training):
                 progress.advance(training.record.epochs[-1])
                 if training.record.waited > patience:
                     training.ending = "converged"
+                    progress.complete()
                     break
         except KeyboardInterrupt:
+            if not training.record.epochs:
+                raise  # nothing was learned: the estimator stays as it was
             training.ending = "interrupted"
         except FloatingPointError:
             training.ending = "diverged"

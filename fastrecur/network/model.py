@@ -1,8 +1,10 @@
 """A network with a head: packed batches of sequences in, outputs and gradients out."""
 
+import math
+
 import numpy as np
 
-from fastrecur.kernels.cpu import batches, head
+from fastrecur.kernels.cpu import batches, head, panels
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
 from fastrecur.network.recurrent import RecurrentStack
@@ -13,6 +15,23 @@ from fastrecur.network.workspace import Workspace
 PREDICT_ROWS, PREDICT_STEPS, PREDICT_WHOLE = 256, 64, 2**17
 
 LOSSES = {"cross_entropy": head.cross_entropy, "squared_error": head.squared_error}
+
+
+def training_memory(cell, n_packed, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype):
+    """About how many bytes a training step on ``n_packed`` time steps holds: see `Model` for the others.
+
+    Of each time step, direction and layer the states, the gates and what the layer below gets back, all padded; of
+    each weight itself, gradient, moments, the kept and the best, and the copies that the kernels read.
+    """
+    width, directions = panels.padded(hidden_size, dtype), num_layers * n_directions
+    a_step = {"rnn": 2, "gru": 5, "lstm": 6}[cell] * width + width * (num_layers > 1)
+    above = recurrent_shapes(cell, n_directions * hidden_size, hidden_size, 1, 1)
+    first = recurrent_shapes(cell, n_features, hidden_size, 1, n_directions)
+    n_parameters = sum(map(math.prod, first.values())) + (num_layers - 1) * n_directions * sum(
+        map(math.prod, above.values())
+    )
+    numbers = n_packed * (a_step * directions + n_features) + 10 * (n_parameters + n_outputs * n_directions * width)
+    return numbers * np.dtype(dtype).itemsize
 
 
 class Model:

@@ -128,7 +128,7 @@ def test_a_batch_that_cannot_fit_in_memory(cls, no_network, monkeypatch):
     X = np.zeros((256, 1000, 1), dtype=np.float32)
     y = np.arange(256) % 2
     parts = ("batch_size=256", "1000 time steps", r"needs about \d+\.\d GiB", "has 1.0 GiB", "Lower batch_size")
-    refused_fit(tiny(cls, hidden_size=256, batch_size=256), X, y, ValueError, *parts)
+    refused_fit(tiny(cls, hidden_size=640, batch_size=256), X, y, ValueError, *parts)
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 16}, {"hidden_size": 8}, {"X": np.zeros((256, 30, 1))}], ids=str)

@@ -136,6 +136,23 @@ def test_parameters_written_in_place_count(cell):
     np.testing.assert_array_equal(layer.step(x[:, 0])[0], other.step(x[:, 0])[0])
 
 
+@each_cell
+def test_pieces_of_parameters_written_in_place_count(cell):
+    """Also where the array they are pieces of is held no more, and none is asked for anew."""
+    layer, x = make(cell, 3, 5, 2, random_state=0), normal(0, 4, 6, 3)
+    pieces = [array.reshape(-1)[1:] for array in layer.parameters.values()]
+    for _ in range(3):
+        before = layer.forward(x)[0].copy()
+        for piece in pieces:
+            piece *= 0.5
+        after = layer.forward(x)[0].copy()
+        assert not np.array_equal(before, after)
+    del pieces, piece
+    layer.forward(x)
+    assert not layer._handed_out
+    np.testing.assert_array_equal(layer.forward(x)[0], after)
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["fresh", "between forward and backward"])
 @each_cell
 def test_pickle(cell, training):

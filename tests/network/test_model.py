@@ -232,3 +232,21 @@ def test_initialise_forgets_what_was_there(cell):
     np.testing.assert_array_equal(model.parameters.flat, other.parameters.flat)
     np.testing.assert_array_equal(model.outputs(sequences, 1), other.outputs(sequences, 1))
     assert not np.allclose(model.outputs(sequences, 1), make(cell).outputs(sequences, 1))
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_hidden", [1, 20, 64])
+@each_depth
+@each_cell
+def test_the_memory_of_a_step_is_foreseen(cell, depth, n_hidden):
+    name, relu = CELLS[cell]
+    num_layers, n_directions = DEPTHS[depth]
+    architecture = (F, n_hidden, K, num_layers, n_directions, relu, "float32")
+    model, workspace, X = Model(name, *architecture), Workspace(np.dtype("float32")), np.zeros((8, 200, F))
+    grads, rows = model.parameters.zeros_like(), np.arange(8)
+    model.gradient(check_sequences(X), rows, "squared_error", np.zeros((8, K)), np.ones(8), grads, workspace, 1)
+    held = sum(buffer.nbytes for buffer in workspace._buffers.values())
+    foreseen = module.training_memory(name, X.size // F, *architecture)
+    assert 0.9 * held < foreseen < 2 * held

@@ -1,15 +1,18 @@
 """Buffers by name: which memory they are, when it changes, and what is kept for a packing."""
 
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
 
 from fastrecur.kernels.cpu.panels import CACHE_LINE
+from fastrecur.layers import LSTM
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, recurrent_shapes
 from fastrecur.network.recurrent import RecurrentStack
-from fastrecur.network.workspace import Workspace
+from fastrecur.network.workspace import KEPT_STEPS, Workspace
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -102,3 +105,22 @@ def test_a_pickled_workspace_is_an_empty_one():
     copied = pickle.loads(data)
     assert copied.take("a", 3).dtype == np.float64
     assert not np.shares_memory(copied.take("a", 3), workspace.take("a", 3))
+
+
+def test_inference_lets_go_of_what_it_was_given():
+    """Time-major x is read where it lies; lengths that never come again leave nothing behind."""
+    layer = LSTM(3, 7, num_layers=2, n_threads=1)
+    x = np.zeros((9, 4, 3), np.float32)
+    for lengths in (None, [9, 9, 9, 8]):
+        y, _ = layer.forward(x.transpose(1, 0, 2), lengths=lengths)
+    held = weakref.ref(x), weakref.ref(y if y.base is None else y.base)
+    del x, y
+    gc.collect()
+    assert [one() for one in held] == [None, None]
+
+
+@pytest.mark.parametrize(("length", "kept"), [(KEPT_STEPS, 1), (KEPT_STEPS + 1, 0)])
+def test_long_batches_leave_no_tables_behind(length, kept):
+    workspace, lengths = Workspace(np.dtype("float32")), np.array([length, 2])
+    workspace.trace(make_stack(), workspace.packing(lengths), 1, False)
+    assert len(workspace._traces) == len(workspace._packings) == kept
