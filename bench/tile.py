@@ -7,8 +7,9 @@ from numba import prange
 from bench import timing
 from fastrecur.kernels.compile import inline
 from fastrecur.kernels.cpu.panels import aligned_empty
-from fastrecur.kernels.cpu.simd import offset, pointer, tile_dot, tile_shape, tile_store, tile_zero
+from fastrecur.kernels.cpu.simd import offset, pointer
 from fastrecur.kernels.cpu.target import TALL_2, TALL_3, TALL_4, VECTOR_BYTES
+from fastrecur.kernels.cpu.tile import tile_dot, tile_shape, tile_store, tile_zero
 
 #: Rows of the sum of one product: its operands stay in the L1 cache.
 SUM = 96
