@@ -43,12 +43,15 @@ def scatter_steps(packed, first, starts, steps, n_hidden, out):
     n_hidden : int
     out : array of shape (S, D * n_hidden)
     """
-    for t in range(len(steps)):
-        at = first + steps[t, AT]
-        for b in range(steps[t, ROWS]):
-            for d in range(packed.shape[1]):
-                for u in range(n_hidden):
-                    out[starts[b] + t, d * n_hidden + u] = packed[at + b, d, u]
+    n_directions, stride, width = packed.shape[1], packed.shape[2], out.shape[1]
+    source, target = pointer(packed), pointer(out)
+    for b in range(len(starts)):
+        for t in range(len(steps)):
+            if steps[t, ROWS] <= b:
+                break
+            y, h = (starts[b] + t) * width, (first + steps[t, AT] + b) * n_directions * stride
+            for d in range(n_directions):
+                copy(offset(target, y + d * n_hidden), offset(source, h + d * stride), n_hidden)
 
 
 @kernel
