@@ -9,13 +9,17 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 BIASES = {"rnn": ("bias",), "lstm": ("bias",), "gru": ("bias_ih", "bias_hh")}
 
 
+#: Name of the table of embeddings, (V, E): one row a token.
+TABLE = "embedding"
+
+
 class Parameters:
-    """Named views of one flat vector: weights first, biases after them.
+    """Named views of one flat vector: weights first, biases after them, a table of embeddings at the end.
 
     Parameters
     ----------
     shapes : dict of str to tuple of int
-        Names beginning with "bias" or ending in "bias" are biases.
+        Names beginning with "bias" or ending in "bias" are biases, "embedding" is the table.
     dtype : dtype
 
     Attributes
@@ -23,16 +27,19 @@ class Parameters:
     flat : array of shape (n_parameters,)
     n_weights : int
         Numbers of ``flat`` that belong to weights (which a penalty shrinks), not to biases.
+    n_dense : int
+        Numbers of ``flat`` in front of the table, of which a batch uses some rows only.
     arrays : dict of str to array
         Views of ``flat``.
     """
 
     def __init__(self, shapes, dtype):
         self.shapes: dict[str, tuple[int, ...]] = dict(shapes)
-        order = sorted(self.shapes, key=is_bias)
+        order = sorted(self.shapes, key=_place)
         sizes = [math.prod(self.shapes[name]) for name in order]
         self.flat = np.zeros(sum(sizes), dtype=dtype)
-        self.n_weights = sum(size for name, size in zip(order, sizes, strict=True) if not is_bias(name))
+        self.n_weights = sum(size for name, size in zip(order, sizes, strict=True) if _place(name) == 0)
+        self.n_dense = self.flat.size - math.prod(self.shapes.get(TABLE, (0,)))
         pieces = dict(zip(order, np.split(self.flat, np.cumsum(sizes)[:-1]), strict=True))
         self.arrays: dict[str, np.ndarray] = {name: pieces[name].reshape(shape) for name, shape in self.shapes.items()}
 
@@ -54,6 +61,10 @@ def _with_values(shapes, flat):
 def is_bias(name):
     """Whether a parameter is a bias, by its name."""
     return name.startswith("bias") or name.endswith("bias")
+
+
+def _place(name):
+    return 2 if name == TABLE else int(is_bias(name))
 
 
 def suffix(layer, direction):
