@@ -19,6 +19,8 @@ The buffer contract, the same for all cells (the caller allocates, a kernel only
     Gradient of each h_t from outside the recurrence (the layers above). Read only.
 ``dh``, ``dc`` (B, H)
     In: gradient of each row's final state. Out: gradient of its initial state.
+``mask`` (B, H) or None
+    Recurrent dropout: row b multiplies h_{t-1} of row b in W_hh h_{t-1}, at all steps, and nowhere else. Read only.
 ``dx`` (N, F)
     Assigned.
 ``dw_ih``, ``dw_hh``, ``dbias`` ...
@@ -49,19 +51,24 @@ def _previous(state, step):
     return np.concatenate([state[before : before + carried], state[carried:rows]])
 
 
+def _masked(values, mask):
+    """The first rows of a batch, (rows, H), times their rows of the mask."""
+    return values if mask is None else values * mask[: len(values)]
+
+
 # --- Elman RNN -------------------------------------------------------------------------------------------------------
 
 
-def rnn_forward(w_ih, w_hh, bias, x, steps, h, relu=False):
+def rnn_forward(w_ih, w_hh, bias, x, steps, h, relu=False, mask=None):
     """Elman RNN: h_t = tanh(W_ih x_t + W_hh h_{t-1} + b), or max(0, .) with ``relu``. No record but h itself."""
     n_rows = len(h) - len(x)
     for step in steps:
         at, rows = step[:2]
-        z = x[at : at + rows] @ w_ih.T + _previous(h, step) @ w_hh.T + bias
+        z = x[at : at + rows] @ w_ih.T + _masked(_previous(h, step), mask) @ w_hh.T + bias
         h[n_rows + at : n_rows + at + rows] = np.maximum(z, 0.0) if relu else np.tanh(z)
 
 
-def rnn_backward(w_ih, w_hh, x, steps, h, dgates, dy, dh, dx, dw_ih, dw_hh, dbias, relu=False):
+def rnn_backward(w_ih, w_hh, x, steps, h, dgates, dy, dh, dx, dw_ih, dw_hh, dbias, relu=False, mask=None):
     """Backpropagation through time of `rnn_forward`; ``dgates`` (N, H) is scratch: the pre-activations' gradients."""
     n_rows = len(h) - len(x)
     for step in steps[::-1]:
@@ -70,8 +77,8 @@ def rnn_backward(w_ih, w_hh, x, steps, h, dgates, dy, dh, dx, dw_ih, dw_hh, dbia
         slope = (now > 0) if relu else 1.0 - now**2
         dz = (dh[:rows] + dy[at : at + rows]) * slope
         dgates[at : at + rows] = dz
-        dh[:rows] = dz @ w_hh
-        dw_hh += dz.T @ _previous(h, step)
+        dh[:rows] = _masked(dz @ w_hh, mask)
+        dw_hh += dz.T @ _masked(_previous(h, step), mask)
     dx[:] = dgates @ w_ih
     dw_ih += dgates.T @ x
     dbias += dgates.sum(axis=0)
@@ -94,7 +101,7 @@ def _lstm_cell(z, c):
     return (i, f, g, o), o * np.tanh(c), c
 
 
-def lstm_forward(w_ih, w_hh, bias, x, steps, h, c, gates):
+def lstm_forward(w_ih, w_hh, bias, x, steps, h, c, gates, mask=None):
     """LSTM: i, f, o = sigmoid(.), g = tanh(.) of W_ih x_t + W_hh h_{t-1} + b; c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
 
     ``gates`` (N, 4H) receives i, f, g, o.
@@ -103,12 +110,12 @@ def lstm_forward(w_ih, w_hh, bias, x, steps, h, c, gates):
     for step in steps:
         at, rows = step[:2]
         now = slice(n_rows + at, n_rows + at + rows)
-        z = x[at : at + rows] @ w_ih.T + _previous(h, step) @ w_hh.T + bias
+        z = x[at : at + rows] @ w_ih.T + _masked(_previous(h, step), mask) @ w_hh.T + bias
         activated, h[now], c[now] = _lstm_cell(z, _previous(c, step))
         gates[at : at + rows] = np.concatenate(activated, axis=1)
 
 
-def lstm_backward(w_ih, w_hh, x, steps, h, c, gates, dy, dh, dc, dx, dw_ih, dw_hh, dbias):
+def lstm_backward(w_ih, w_hh, x, steps, h, c, gates, dy, dh, dc, dx, dw_ih, dw_hh, dbias, mask=None):
     """Backpropagation through time of `lstm_forward`.
 
     dc_t += dh_t o (1 - tanh(c_t)^2); dc_{t-1} = f dc_t; dh_{t-1} = W_hh^T dz_t, with dz the gradients before the gates.
@@ -127,8 +134,8 @@ def lstm_backward(w_ih, w_hh, x, steps, h, c, gates, dy, dh, dc, dx, dw_ih, dw_h
         dc[:rows] = dc_t * f
         dz = np.concatenate([di, df, dg, do], axis=1)
         gates[at : at + rows] = dz
-        dh[:rows] = dz @ w_hh
-        dw_hh += dz.T @ _previous(h, step)
+        dh[:rows] = _masked(dz @ w_hh, mask)
+        dw_hh += dz.T @ _masked(_previous(h, step), mask)
     dx[:] = gates @ w_ih
     dw_ih += gates.T @ x
     dbias += gates.sum(axis=0)
@@ -150,7 +157,7 @@ def _gru_cell(zx, zh, h):
     return (r, u, n, q), (1.0 - u) * n + u * h
 
 
-def gru_forward(w_ih, w_hh, bias_ih, bias_hh, x, steps, h, gates):
+def gru_forward(w_ih, w_hh, bias_ih, bias_hh, x, steps, h, gates, mask=None):
     """GRU: r, z = sigmoid(.); q = W_hn h_{t-1} + b_hn; n = tanh(W_in x_t + b_in + r q); h_t = (1 - z) n + z h_{t-1}.
 
     ``gates`` (N, 4H) receives r, z, n and the hidden part q of the candidate.
@@ -160,12 +167,12 @@ def gru_forward(w_ih, w_hh, bias_ih, bias_hh, x, steps, h, gates):
         at, rows = step[:2]
         h_prev = _previous(h, step)
         zx = x[at : at + rows] @ w_ih.T + bias_ih
-        zh = h_prev @ w_hh.T + bias_hh
+        zh = _masked(h_prev, mask) @ w_hh.T + bias_hh
         activated, h[n_rows + at : n_rows + at + rows] = _gru_cell(zx, zh, h_prev)
         gates[at : at + rows] = np.concatenate(activated, axis=1)
 
 
-def gru_backward(w_ih, w_hh, x, steps, h, gates, dy, dh, dx, dw_ih, dw_hh, dbias_ih, dbias_hh):
+def gru_backward(w_ih, w_hh, x, steps, h, gates, dy, dh, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, mask=None):
     """Backpropagation through time of `gru_forward`; ``gates`` ends as the gradients of (r, z, n, q)."""
     n_hidden = h.shape[1]
     for step in steps[::-1]:
@@ -178,9 +185,9 @@ def gru_backward(w_ih, w_hh, x, steps, h, gates, dy, dh, dx, dw_ih, dw_hh, dbias
         dr = dn * q * r * (1.0 - r)
         dq = dn * r
         dzh = np.concatenate([dr, du, dq], axis=1)
-        dh[:rows] = dh_t * u + dzh @ w_hh
+        dh[:rows] = dh_t * u + _masked(dzh @ w_hh, mask)
         gates[at : at + rows] = np.concatenate([dr, du, dn, dq], axis=1)  # only now: r, u, n, q are views of it
-        dw_hh += dzh.T @ h_prev
+        dw_hh += dzh.T @ _masked(h_prev, mask)
         dbias_hh += dzh.sum(axis=0)
     dzx = gates[:, : 3 * n_hidden]
     dx[:] = dzx @ w_ih

@@ -123,7 +123,7 @@ class RecurrentStack:
         """Shape of the gradient of what layer ``k`` reads: (N, S, padded F)."""
         return packing.n_packed, self.layers[k][0].segments, self.layers[k][0].input_width
 
-    def forward(self, x, packing, workspace, n_threads=1, record=False, initial=None, outputs=None):
+    def forward(self, x, packing, workspace, n_threads=1, record=False, initial=None, outputs=None, dropout=None):
         """Run all layers over a packed batch.
 
         Parameters
@@ -139,6 +139,8 @@ class RecurrentStack:
             Initial h (and c, LSTM), in the caller's order of rows.
         outputs : array of shape (B + N, D, padded H), optional
             Receives the last layer's h, which the caller then keeps. A buffer of the workspace by default.
+        dropout : Dropout, optional
+            Drop numbers between the layers, and of h in the recurrent products.
 
         Returns
         -------
@@ -146,9 +148,13 @@ class RecurrentStack:
             ``trace.states[-1]`` holds the outputs of the last layer, from row B on.
         """
         n_rows = packing.n_rows
+        between = dropout is not None and dropout.rate > 0.0 and self.num_layers > 1
+        recurrent = dropout is not None and dropout.recurrent_rate > 0.0
         with threads.team(n_threads) as n_threads:
-            trace = workspace.trace(self, packing, n_threads, record)
-            trace.inputs[0] = x
+            trace = workspace.trace(self, packing, n_threads, record, between, recurrent)
+            trace.inputs[0], trace.dropout = x, dropout
+            if recurrent:
+                dropout.recurrent_masks(self.hidden_size, trace.all_masks)
             if outputs is None:
                 outputs = workspace.take("outputs of the last layer", *self.states_shape(packing))
             trace.states[-1] = outputs
@@ -157,9 +163,16 @@ class RecurrentStack:
                     state[:n_rows] = 0.0
             else:
                 self._begin_from(initial, trace)
-            for direction in self.directions:
-                self._forward(direction, trace)
+            for k, layer in enumerate(self.layers):
+                if between and k > 0:
+                    self._drop(trace, k, trace.states[k - 1][n_rows:], trace.inputs[k], trace.shards[k])
+                for direction in layer:
+                    self._forward(direction, trace)
         return trace
+
+    def _drop(self, trace, k, values, out, shards):
+        """Dropout of what layer ``k`` reads, or of the gradient of it."""
+        trace.dropout.between_layers(values, k, self.hidden_size, trace.packing.steps(0), out, shards)
 
     def _begin_from(self, initial, trace):
         order, n_rows = trace.packing.order, trace.packing.n_rows
@@ -172,13 +185,13 @@ class RecurrentStack:
     def _forward(self, direction, trace):
         k, d, key = direction.layer, direction.direction, direction.index
         common = direction.w, direction.bias, trace.inputs[k], direction.n_features, trace.steps[d], trace.states[k], d
-        gates, shards = trace.gates[key], trace.shards[k]
+        gates, rest = trace.gates[key], (trace.masked[k], trace.masks[key], trace.shards[k])
         if self.cell == "rnn":
-            elman.rnn_forward(*common, gates, self.relu, shards)
+            elman.rnn_forward(*common, gates, self.relu, *rest)
         elif self.cell == "gru":
-            gru.gru_forward(*common, gates, trace.record, shards)
+            gru.gru_forward(*common, gates, trace.record, *rest)
         else:
-            lstm.lstm_forward(*common, trace.cells[key], gates, trace.record, shards)
+            lstm.lstm_forward(*common, trace.cells[key], gates, trace.record, *rest)
 
     def step(self, x, state):
         """One time step of all layers, which read in one direction.
@@ -280,6 +293,8 @@ class RecurrentStack:
                     if back.dx[k] is not None:
                         self._input_gradient(direction, back)
                 dy = back.dx[k]
+                if trace.between and k > 0:
+                    self._drop(trace, k, dy, dy, back.row_shards[self.layers[k][0].index])
         return (back.dh, back.dc) if self.has_cell_state else (back.dh,)
 
     def _pad_state_gradient(self, packing, given, out):
@@ -294,18 +309,19 @@ class RecurrentStack:
         key, d, k = direction.index, direction.direction, direction.layer
         w = back.transposed[key][True]
         direction.transpose(self.parameters, True, w)
-        common, gates, shards = (w, trace.steps[d], trace.states[k], d), back.gates[key], back.row_shards[key]
+        common, gates, dh = (w, trace.steps[d], trace.states[k], d), back.gates[key], back.dh[key]
+        rest = trace.masks[key], back.row_shards[key]
         if self.cell == "rnn":
-            elman.rnn_backward(*common, gates, dy, back.dh[key], self.relu, shards)
+            elman.rnn_backward(*common, gates, dy, dh, self.relu, *rest)
         elif self.cell == "gru":
-            gru.gru_backward(*common, gates, dy, back.dh[key], shards)
+            gru.gru_backward(*common, gates, dy, dh, dh if back.kept is None else back.kept, *rest)
         else:
-            lstm.lstm_backward(*common, trace.cells[key], gates, dy, back.dh[key], back.dc[key], shards)
+            lstm.lstm_backward(*common, trace.cells[key], gates, dy, dh, back.dc[key], *rest)
 
     def _weight_gradient(self, direction, trace, back, grads):
         key, k, d, layout = direction.index, direction.layer, direction.direction, direction.layout
         products.weight_gradient(
-            back.gates[key], trace.inputs[k], direction.n_features, trace.states[k], d, trace.packing.segments(d),
+            back.gates[key], trace.inputs[k], direction.n_features, trace.masked[k], d, trace.packing.segments(d),
             back.dw[key], back.dbias[key], layout.vectors, layout.first_hidden, back.scratch[key],
             back.weight_shards[key],
         )  # fmt: skip

@@ -53,12 +53,12 @@ class Workspace:
                 _keep(self._packings, key, packing)
         return packing
 
-    def trace(self, stack, packing, n_threads, record):
+    def trace(self, stack, packing, n_threads, record, between=False, recurrent=False):
         """`Trace` of a batch, the same one again for the same packing."""
-        key = stack, packing, n_threads, record
+        key = stack, packing, n_threads, record, between, recurrent
         trace = self._traces.get(key)
         if trace is None:
-            trace = Trace(stack, packing, self, n_threads, record)
+            trace = Trace(stack, packing, self, n_threads, record, between, recurrent)
             if packing.n_steps <= KEPT_STEPS:
                 _keep(self._traces, key, trace)
         return trace
@@ -78,6 +78,10 @@ class Trace:
     packing : Packing
     record : bool
         Whether the gates and cell states of all steps are kept, as the way back needs them.
+    between, recurrent : bool
+        Whether numbers are dropped between the layers, and where h enters the recurrent product.
+    dropout : Dropout or None
+        Of the pass.
     steps : list of int64 arrays
         Tables of steps, by direction.
     shards : list of int64 arrays
@@ -85,18 +89,34 @@ class Trace:
     inputs, states : list of arrays
         By layer: what it read (N, S, F) and its h (B + N, D, padded H). The first input and the last layer's h come
         with each forward pass.
+    masked : list of arrays
+        By layer: h times the mask of the recurrent dropout, which the recurrent product reads; without, ``states``.
+    all_masks : array of shape (L * D, B, padded H)
+        Masks of the recurrent dropout; without, B is 0.
+    masks : list of arrays
+        The same by layer and direction.
     cells, gates : list of arrays
         By layer and direction: c (LSTM alone), and the record of the gates or scratch in its place.
     """
 
-    def __init__(self, stack, packing, workspace, n_threads, record):
+    def __init__(self, stack, packing, workspace, n_threads, record, between=False, recurrent=False):
         n_rows, n_packed = packing.n_rows, packing.n_packed
         self.packing, self.record, self._workspace = packing, record, workspace
+        self.between, self.recurrent, self.dropout = between, recurrent, None
         self.steps = [packing.steps(d) for d in range(stack.n_directions)]
         self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
-        below = [workspace.take(("h", k), *stack.states_shape(packing)) for k in range(stack.num_layers - 1)]
+        take, states_shape = workspace.take, stack.states_shape(packing)
+        below = [take(("h", k), *states_shape) for k in range(stack.num_layers - 1)]
         self.states = [*below, None]
-        self.inputs = [None, *(h[n_rows:] for h in below)]
+        outputs = [h[n_rows:] for h in below]
+        if between:
+            outputs = [take(("dropped", k), *h.shape) for k, h in enumerate(outputs)]
+        self.inputs = [None, *outputs]
+        self.masked = self.states
+        if recurrent:
+            self.masked = [take(("masked", k), *states_shape) for k in range(stack.num_layers)]
+        self.all_masks = take(("masks", recurrent), len(stack.directions), n_rows if recurrent else 0, stack.padded)
+        self.masks = list(self.all_masks)
         self.cells, self.gates = [], []
         for direction in stack.directions:
             if record and stack.cell != "rnn":
@@ -104,10 +124,10 @@ class Trace:
             else:
                 shape = direction.scratch_shape(self.shards[direction.layer])
                 name = "scratch", shape
-            self.gates.append(workspace.take(name, *shape))
+            self.gates.append(take(name, *shape))
             if stack.has_cell_state:
                 n_states = n_rows + n_packed if record else n_rows
-                self.cells.append(workspace.take(("c", direction.index), n_states, stack.padded))
+                self.cells.append(take(("c", direction.index), n_states, stack.padded))
         self._back = {}
 
     def back(self, stack, n_threads):
@@ -124,6 +144,8 @@ class BackwardTrace:
     ----------
     dh, dc : array of shape (L * D, B, padded H)
         Gradients of the final states, then of the initial ones; dc of the LSTM alone.
+    kept : array of shape (B, padded H) or None
+        Scratch of the GRU's recurrent dropout.
     dx : list of arrays
         By layer above the first: gradient of what it read.
     gates, dw, dbias, scratch, transposed : list of arrays
@@ -137,6 +159,7 @@ class BackwardTrace:
         shape = len(stack.directions), packing.n_rows, stack.padded
         self.dh = take("dh", *shape)
         self.dc = take("dc", *shape) if stack.has_cell_state else None
+        self.kept = take("kept", *shape[1:]) if trace.recurrent and stack.cell == "gru" else None
         self.dx = [None, *(take(("dx", k), *stack.dx_shape(packing, k)) for k in range(1, stack.num_layers))]
         self.gates, self.dw, self.dbias, self.scratch, self.transposed = [], [], [], [], []
         self.row_shards, self.weight_shards, self.packed_shards = [], [], []

@@ -57,7 +57,19 @@ def loss(p, dh, dc):
 @each_length
 @each_cell
 def test_gradients_equal_central_differences(cell, lengths, reverse):
+    check_gradients(make_small(cell, lengths, reverse))
+
+
+@each_direction
+@each_length
+@each_cell
+def test_gradients_with_recurrent_dropout_equal_central_differences(cell, lengths, reverse):
     p = make_small(cell, lengths, reverse)
+    p.mask = 1.6 * np.random.default_rng(2).integers(2, size=p.dh.shape)
+    check_gradients(p)
+
+
+def check_gradients(p):
     dh, dc = p.dh.copy(), None if p.dc is None else p.dc.copy()
     reference_forward(p)
     gradients = reference_backward(p)
@@ -65,6 +77,26 @@ def test_gradients_equal_central_differences(cell, lengths, reverse):
     for name, array in leaves(p).items():
         expected = central_differences(array, lambda: loss(p, dh, dc))
         np.testing.assert_allclose(gradients[name], expected, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+# --- Recurrent dropout -----------------------------------------------------------------------------------------------
+
+
+@each_direction
+@each_length
+@each_cell
+def test_a_mask_is_a_factor_of_the_columns_of_the_recurrent_weights(cell, lengths, reverse):
+    p, other = make_small(cell, lengths, reverse), make_small(cell, lengths, reverse)
+    mask = np.array([2.0, 0.0, 1.0, 0.5])
+    p.mask = np.tile(mask, (len(lengths), 1))
+    other.weights["w_hh"] *= mask
+    for q in (p, other):
+        reference_forward(q)
+    np.testing.assert_allclose(p.h, other.h, rtol=1e-13, atol=1e-14)
+    gradients, expected = reference_backward(p), reference_backward(other)
+    expected["w_hh"] *= mask
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, expected[name], rtol=1e-12, atol=1e-13, err_msg=name)
 
 
 # --- Single steps ----------------------------------------------------------------------------------------------------

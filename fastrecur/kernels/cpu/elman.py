@@ -94,14 +94,14 @@ implement(panel_pair, RNNCell, _panel_pair)
 
 
 @inline
-def _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s):
-    ahead = has_few_rows(shards)
-    net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, w.shape[2], False, ahead, s)
+def _forward(w, bias, x, features, steps, h, direction, scratch, relu, masked, mask, shards, s):
+    ahead, units = has_few_rows(shards), w.shape[2]
+    net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, units, False, masked, mask, ahead, s)
     forward_rows(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards):
+def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, masked, mask, shards):
     """Twin of `fastrecur.kernels.reference.rnn_forward`, in panels.
 
     Parameters
@@ -114,11 +114,14 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, shards
     h : array of shape (B + N, D, padded H)
         ``direction`` is read and written.
     scratch : array of shape (len(shards) - 1, 1, TALL_2 * 2 W) or, for few rows, (P, AHEAD_ROWS, 2 W)
+    masked : array of the shape of ``h``
+        Recurrent dropout: h times the mask, in ``direction``. Assigned, the initial states too. Without: ``h`` itself.
+    mask : array of shape (B, padded H), or (0, padded H) without recurrent dropout
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
     for s in prange(len(shards) - 1):
-        _forward(w, bias, x, features, steps, h, direction, scratch, relu, shards, s)
+        _forward(w, bias, x, features, steps, h, direction, scratch, relu, masked, mask, shards, s)
 
 
 @kernel
@@ -134,7 +137,8 @@ def rnn_step(w, bias, x, features, h, scratch, relu):
         Rows 0..B are replaced, rows B..2 B are scratch.
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
-    net = forward_buffers(w, bias, x, features, h, 0, scratch[0], scratch, w.shape[2], False, False, 0)
+    units, nothing = w.shape[2], scratch[0, :0]
+    net = forward_buffers(w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, False, 0)
     step_rows(RNNCell(relu), net, x.shape[0])
 
 
@@ -157,13 +161,13 @@ implement(cell_gradient, RNNCell, _cell_gradient)
 
 
 @inline
-def _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, s):
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False)
+def _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards, s):
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False, dh, mask)
     backward_rows(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards):
+def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.rnn_backward`.
 
     The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`.
@@ -172,7 +176,7 @@ def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards):
     ----------
     w_hidden : array of shape (Q, P * 2 W, 2 W)
         W_hh, transposed: see `fastrecur.kernels.cpu.panels.pack_transposed`.
-    h, direction, relu, shards
+    h, direction, relu, mask, shards
         As `rnn_forward` left them.
     gates : array of shape (P, N, 2 W)
         Assigned: the gradients of the pre-activations.
@@ -180,4 +184,4 @@ def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards):
     dh : array of shape (B, padded H)
     """
     for s in prange(len(shards) - 1):
-        _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, shards, s)
+        _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards, s)

@@ -99,14 +99,14 @@ implement(panel_pair, GRUCell, _panel_pair)
 
 
 @inline
-def _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s):
-    ahead = has_few_rows(shards)
-    net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, w.shape[2] // 3, record, ahead, s)
+def _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s):
+    ahead, units = has_few_rows(shards), w.shape[2] // 3
+    net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, ahead, s)
     forward_rows(GRUCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards):
+def gru_forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards):
     """Twin of `fastrecur.kernels.reference.gru_forward`, in panels.
 
     Parameters
@@ -122,11 +122,14 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, shards
     gates : array of shape (P, N, 4 W), or, without ``record``, scratch: (len(shards) - 1, 1, TALL_3 * 4 W)
         or, for few rows, (P, AHEAD_ROWS, 4 W)
         n, r, z, q.
+    masked : array of the shape of ``h``
+        Recurrent dropout: h times the mask, in ``direction``. Assigned, the initial states too. Without: ``h`` itself.
+    mask : array of shape (B, padded H), or (0, padded H) without recurrent dropout
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
     for s in prange(len(shards) - 1):
-        _forward(w, bias, x, features, steps, h, direction, gates, record, shards, s)
+        _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s)
 
 
 @kernel
@@ -142,7 +145,8 @@ def gru_step(w, bias, x, features, h, scratch):
         Rows 0..B are replaced, rows B..2 B are scratch.
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
-    net = forward_buffers(w, bias, x, features, h, 0, scratch[0], scratch, w.shape[2] // 3, False, False, 0)
+    units, nothing = w.shape[2] // 3, scratch[0, :0]
+    net = forward_buffers(w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, False, 0)
     step_rows(GRUCell(), net, x.shape[0])
 
 
@@ -159,21 +163,21 @@ def _cell_gradient(cell, net, z, now):
     store(z, lanes, dn * q * r * (one - r))
     store(z, 2 * lanes, dh * (load(net.h, now.h_prev) - n) * u * (one - u))
     store(z, 3 * lanes, dn * r)
-    store(net.dh, now.dh, dh * u)
+    store(net.kept, now.dh, dh * u)
 
 
 implement(cell_gradient, GRUCell, _cell_gradient)
 
 
 @inline
-def _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, s):
+def _backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards, s):
     units = gates.shape[2] // 4
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True)
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, kept, mask)
     backward_rows(GRUCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, shards):
+def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.gru_backward`.
 
     The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`: the
@@ -183,10 +187,12 @@ def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, shards):
     ----------
     w_hidden : array of shape (Q, P * 3 W, 2 W)
         W_hh, transposed: see `fastrecur.kernels.cpu.panels.pack_transposed`.
-    h, direction, gates, shards
+    h, direction, gates, mask, shards
         As `gru_forward` left them with ``record``; ``gates`` ends as the gradients of the pre-activations.
     dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
     dh : array of shape (B, padded H)
+    kept : array of shape (B, padded H)
+        Scratch; without recurrent dropout ``dh`` itself.
     """
     for s in prange(len(shards) - 1):
-        _backward(w_hidden, steps, h, direction, gates, dy, dh, shards, s)
+        _backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards, s)

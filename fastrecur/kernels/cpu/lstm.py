@@ -98,14 +98,14 @@ implement(panel_pair, LSTMCell, _panel_pair)
 
 
 @inline
-def _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s):
-    ahead = has_few_rows(shards)
-    net = forward_buffers(w, bias, x, features, h, direction, c, gates, w.shape[2] // 4, record, ahead, s)
+def _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s):
+    ahead, units = has_few_rows(shards), w.shape[2] // 4
+    net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, s)
     forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, shards):
+def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards):
     """Twin of `fastrecur.kernels.reference.lstm_forward`, in panels.
 
     Parameters
@@ -121,11 +121,14 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, sh
         Without ``record`` the initial states are replaced step by step: they end as the final states.
     gates : array of shape (P, N, 4 W) or, without ``record``, scratch: (len(shards) - 1, 1, TALL_4 * 4 W)
         or, for few rows, (P, AHEAD_ROWS, 4 W)
+    masked : array of the shape of ``h``
+        Recurrent dropout: h times the mask, in ``direction``. Assigned, the initial states too. Without: ``h`` itself.
+    mask : array of shape (B, padded H), or (0, padded H) without recurrent dropout
     shards : int64 array
         Bounds of the rows of the batch that each thread takes.
     """
     for s in prange(len(shards) - 1):
-        _forward(w, bias, x, features, steps, h, direction, c, gates, record, shards, s)
+        _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s)
 
 
 @kernel
@@ -143,7 +146,8 @@ def lstm_step(w, bias, x, features, h, c, scratch):
         Replaced.
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
-    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, w.shape[2] // 4, False, False, 0)
+    units, nothing = w.shape[2] // 4, scratch[0, :0]
+    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, units, False, h, nothing, False, 0)
     step_rows(LSTMCell(), net, x.shape[0])
 
 
@@ -168,13 +172,13 @@ implement(cell_gradient, LSTMCell, _cell_gradient)
 
 
 @inline
-def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, s):
-    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, gates.shape[2] // 4, 0, False)
+def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s):
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, gates.shape[2] // 4, 0, False, dh, mask)
     backward_rows(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards):
+def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.lstm_backward`.
 
     The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`.
@@ -183,10 +187,10 @@ def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards):
     ----------
     w_hidden : array of shape (Q, P * 4 W, 2 W)
         W_hh, transposed: see `fastrecur.kernels.cpu.panels.pack_transposed`.
-    h, direction, c, gates, shards
+    h, direction, c, gates, mask, shards
         As `lstm_forward` left them with ``record``; ``gates`` ends as the gradients of the pre-activations.
     dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
     dh, dc : array of shape (B, padded H)
     """
     for s in prange(len(shards) - 1):
-        _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, shards, s)
+        _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s)

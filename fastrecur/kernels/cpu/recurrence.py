@@ -12,7 +12,8 @@ from numba.extending import overload
 
 from fastrecur.kernels.compile import inline
 from fastrecur.kernels.cpu.products import Gates, Inputs, tile_features, transposed_product
-from fastrecur.kernels.cpu.simd import offset, pointer
+from fastrecur.kernels.cpu.simd import load, offset, pointer, store
+from fastrecur.kernels.cpu.target import VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tile_load, tile_store
 from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
 
@@ -71,7 +72,10 @@ AHEAD_ROWS = FEW_ROWS * AHEAD_STEPS
 
 
 class Forward(NamedTuple):
-    """Buffers of a forward call, as pointers and strides."""
+    """Buffers of a forward call, as pointers and strides.
+
+    The recurrent product reads ``masked``: h times the mask where h is ``dropped``, else h itself.
+    """
 
     x: Inputs
     w: object
@@ -82,12 +86,17 @@ class Forward(NamedTuple):
     width: int
     gates_width: int
     h: object
+    masked: object
     h_stride: int
     c: object
     c_stride: int
     gates: object
     gates_row: int
     gates_panel: int
+    mask: object
+    mask_stride: int
+    lanes: int
+    dropped: bool
     record: bool
     ahead: bool
 
@@ -121,7 +130,7 @@ def has_few_rows(shards):
 
 
 @inline
-def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, ahead, shard):
+def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, shard):
     """`Forward` of a call's arrays.
 
     Without ``record`` the gates are scratch: a tile for each ``shard`` or, with ``ahead``, `AHEAD_ROWS` of each panel.
@@ -141,12 +150,17 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         width=width,
         gates_width=gates_width,
         h=offset(pointer(h), direction * h.shape[2]),
+        masked=offset(pointer(masked), direction * h.shape[2]),
         h_stride=h.shape[1] * h.shape[2],
         c=pointer(c),
         c_stride=c.shape[1],
         gates=offset(pointer(gates), scratch),
         gates_row=gates_row,
         gates_panel=gates_panel,
+        mask=pointer(mask),
+        mask_stride=mask.shape[1],
+        lanes=VECTOR_BYTES // h.itemsize,
+        dropped=len(mask) > 0,
         record=record,
         ahead=ahead,
     )
@@ -162,7 +176,6 @@ def _panel(net, p, base, row, before, after, c_before, c_after):
     unit = p * net.units
     x = offset(net.x.data, row * net.x.row_stride)
     w = offset(net.w, p * net.n_inputs * net.width)
-    h_prev = offset(net.h, before * net.h_stride)
     return Panel(
         x=Inputs(x, net.x.row_stride, net.x.segments, net.x.segment_stride, net.x.features),
         w=w,
@@ -171,8 +184,8 @@ def _panel(net, p, base, row, before, after, c_before, c_after):
         n_hidden=net.n_inputs - n_features,
         units=net.units,
         bias=offset(net.bias, p * net.gates_width),
-        h_prev=h_prev,
-        h_prev_unit=offset(h_prev, unit),
+        h_prev=offset(net.masked, before * net.h_stride),
+        h_prev_unit=offset(net.h, before * net.h_stride + unit),
         h=offset(net.h, after * net.h_stride + unit),
         h_stride=net.h_stride,
         c_prev=offset(net.c, c_before * net.c_stride + unit),
@@ -224,9 +237,20 @@ def _run_ahead(cell, net, steps, s, base):
 
 
 @inline
+def _mask_rows(net, first, last, row):
+    """Mask the states of the rows ``first..last`` of the batch, which lie from row ``row`` on."""
+    for r in range(last - first):
+        h, mask = (row + r) * net.h_stride, (first + r) * net.mask_stride
+        for u in range(0, net.n_panels * net.units, net.lanes):
+            store(net.masked, h + u, load(net.h, h + u) * load(net.mask, mask + u))
+
+
+@inline
 def forward_rows(cell, net, steps, n_rows, begin, end):
     """The rows ``begin..end`` of the batch through all steps."""
     base = 0
+    if net.dropped:
+        _mask_rows(net, begin, end, begin)
     for s in range(len(steps)):
         if net.ahead and s % AHEAD_STEPS == 0:
             base = _run_ahead(cell, net, steps, s, base)
@@ -236,6 +260,8 @@ def forward_rows(cell, net, steps, n_rows, begin, end):
                 after = n_rows + at + first
                 c_before, c_after = (before, after) if net.record else (first, first)
                 _forward_step(cell, net, last - first, base, at + first, before, after, c_before, c_after)
+                if net.dropped:
+                    _mask_rows(net, first, last, after)
 
 
 @inline
@@ -250,7 +276,11 @@ def step_rows(cell, net, n_rows):
 
 
 class Backward(NamedTuple):
-    """Buffers of a backward call, as pointers and strides. ``dy_stride`` 0: nothing comes from above."""
+    """Buffers of a backward call, as pointers and strides. ``dy_stride`` 0: nothing comes from above.
+
+    With ``keep`` a cell leaves in ``kept`` what of dh reaches the step before past the recurrent product. It is dh
+    itself, which the product adds to, unless h is ``dropped``: then the product alone takes the mask.
+    """
 
     gates: object
     gates_row: int
@@ -265,6 +295,10 @@ class Backward(NamedTuple):
     dy_stride: int
     dh: object
     dc: object
+    kept: object
+    mask: object
+    lanes: int
+    dropped: bool
     w_hidden: object
     n_transposed: int
     pair: int
@@ -274,7 +308,7 @@ class Backward(NamedTuple):
 
 
 @inline
-def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep):
+def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep, kept, mask):
     """`Backward` of a call's arrays."""
     n_panels, n_packed, gates_width = gates.shape
     n_transposed, n_sum, pair = w_hidden.shape
@@ -295,6 +329,10 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
         dy_stride=dy_stride,
         dh=pointer(dh),
         dc=pointer(dc),
+        kept=pointer(kept),
+        mask=pointer(mask),
+        lanes=VECTOR_BYTES // h.itemsize,
+        dropped=len(mask) > 0,
         w_hidden=pointer(w_hidden),
         n_transposed=n_transposed,
         pair=pair,
@@ -334,6 +372,18 @@ def _gradient_run(cell, net, first, last, at, before, n_rows):
 
 
 @inline
+def _mask_gradient(net, first, last):
+    """dh of the step before from the recurrent product of the rows ``first..last``: masked, and what went past it."""
+    for r in range(first, last):
+        for u in range(0, net.n_panels * net.units, net.lanes):
+            k = r * net.c_stride + u
+            dh = load(net.mask, k) * load(net.dh, k)
+            if net.keep:
+                dh = dh + load(net.kept, k)
+            store(net.dh, k, dh)
+
+
+@inline
 def backward_rows(cell, net, steps, n_rows, begin, end):
     """The rows ``begin..end`` of the batch back through all steps: gate gradients, then dh of the step before."""
     for s in range(len(steps) - 1, -1, -1):
@@ -344,4 +394,9 @@ def backward_rows(cell, net, steps, n_rows, begin, end):
         dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
         gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)
         dh = offset(net.dh, begin * net.c_stride)
+        if net.dropped and net.keep:
+            for k in range(rows * net.c_stride):
+                dh[k] = 0.0
         transposed_product(rows, net.keep, dh, net.c_stride, gates, net.w_hidden, net.n_transposed, net.pair)
+        if net.dropped:
+            _mask_gradient(net, begin, begin + rows)

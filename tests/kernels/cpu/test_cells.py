@@ -12,6 +12,7 @@ import pytest
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import lstm
+from fastrecur.network.dropout import Dropout
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, recurrent_shapes, suffix
 from fastrecur.network.recurrent import RecurrentStack
@@ -40,6 +41,9 @@ SIZES = [
 #: Forward, absolute (for numbers up to 1); gradients, relative in the norm.
 TOLERANCE = {"float32": (1e-6, 1e-5), "float64": (1e-10, 1e-10)}
 
+#: A share whose masks, 0 and 2, are numbers of float32.
+HALF = Dropout(recurrent_rate=0.5, seed=3)
+
 each_cell = pytest.mark.parametrize("cell", CELLS)
 each_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
 
@@ -54,7 +58,7 @@ class PoisonedWorkspace(Workspace):
 # --- one problem, by the reference and by the kernels ----------------------------------------------------------------
 
 
-def make(cell, lengths, n_features, n_hidden):
+def make(cell, lengths, n_features, n_hidden, dropout=None):
     """Both directions over one batch: the problems of `make_problem`, with the same x, in numbers of float32."""
     problems = [make_problem(cell, lengths, n_features, n_hidden, bool(d), seed=d) for d in range(2)]
     rng, limit = np.random.default_rng(n_hidden), 1 / np.sqrt(n_hidden)
@@ -65,6 +69,11 @@ def make(cell, lengths, n_features, n_hidden):
         for array in (p.x, p.h, p.c, p.dy, p.dh, p.dc, *p.weights.values()):
             if array is not None:
                 array[:] = array.astype(np.float32)
+    if dropout is not None:
+        masks = np.empty((len(problems), len(lengths), n_hidden))
+        dropout.recurrent_masks(n_hidden, masks)
+        for p, mask in zip(problems, masks, strict=True):
+            p.mask = mask
     return problems
 
 
@@ -81,10 +90,10 @@ def states(p, take):
 
 
 @functools.cache
-def by_reference(cell, lengths, n_features, n_hidden):
+def by_reference(cell, lengths, n_features, n_hidden, dropout=None):
     """Outputs and gradients, by name, both directions stacked; dx is the sum of both."""
     results = {}
-    for p in make(cell, lengths, n_features, n_hidden):
+    for p in make(cell, lengths, n_features, n_hidden, dropout):
         reference_forward(p)
         results.setdefault("y", []).append(p.h[len(lengths) :])
         for name, final in zip("hc", states(p, lambda state, p=p: final_states(p, state)), strict=False):
@@ -114,22 +123,23 @@ def initial_states(problems, dtype):
     return tuple(np.stack(part).astype(dtype) for part in parts)
 
 
-def forward(problems, dtype, n_threads=1, record=False, initial=True):
+def forward(problems, dtype, n_threads=1, record=False, initial=True, dropout=None):
     """(results, stack, names, trace) of the kernels' forward."""
     stack, names = stack_of(problems, dtype)
     p, n_rows = problems[0], len(problems[0].lengths)
     x = p.x[:, np.newaxis].astype(dtype)
     state = initial_states(problems, dtype) if initial else None
-    trace = stack.forward(x, Packing(p.lengths), PoisonedWorkspace(stack.dtype), n_threads, record, state)
+    workspace = PoisonedWorkspace(stack.dtype)
+    trace = stack.forward(x, Packing(p.lengths), workspace, n_threads, record, state, dropout=dropout)
     h = trace.states[-1]
     results = {"y": h[n_rows:, :, : stack.hidden_size].swapaxes(0, 1)}
     results |= {f"final {name}": final for name, final in zip("hc", stack.final_states(trace), strict=False)}
     return {name: array.copy() for name, array in results.items()}, stack, names, trace
 
 
-def by_kernels(problems, dtype, n_threads=1, dy=True, dstate=True, need_dx=True):
+def by_kernels(problems, dtype, n_threads=1, dy=True, dstate=True, need_dx=True, dropout=None):
     """Outputs and gradients of forward with record and backward, named as by `by_reference`."""
-    results, stack, names, trace = forward(problems, dtype, n_threads, record=True)
+    results, stack, names, trace = forward(problems, dtype, n_threads, record=True, dropout=dropout)
     p, n_hidden = problems[0], stack.hidden_size
     layout = stack.layers[0][0].layout
     whole_panels = layout.features.size // GATES[p.cell]
@@ -205,6 +215,26 @@ def test_one_step_and_empty_rows(cell, lengths, dtype):
 
 
 @each_dtype
+@pytest.mark.parametrize("equal", [False, True], ids=["ragged", "equal"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@each_cell
+def test_recurrent_dropout_equals_the_reference(cell, size, equal, dtype):
+    n_rows, n_features, n_hidden = size
+    lengths = (5,) * n_rows if equal else ragged(n_rows, 6)
+    expected = by_reference(cell, lengths, n_features, n_hidden, HALF)
+    problems = make(cell, lengths, n_features, n_hidden)
+    assert_close(by_kernels(problems, dtype, dropout=HALF), expected, dtype)
+
+
+@each_dtype
+@pytest.mark.parametrize("lengths", [(1,), (4, 2, 0, 0), (40, 3)], ids=str)
+@each_cell
+def test_recurrent_dropout_of_one_step_empty_rows_and_few_rows(cell, lengths, dtype):
+    expected = by_reference(cell, lengths, 3, 19, HALF)
+    assert_close(by_kernels(make(cell, lengths, 3, 19), dtype, dropout=HALF), expected, dtype)
+
+
+@each_dtype
 @pytest.mark.parametrize("lengths", [(10_000,), (10_000, 9_000)], ids=str)
 @each_cell
 def test_ten_thousand_steps(cell, lengths, dtype):
@@ -251,26 +281,28 @@ def test_gradients_do_not_depend_on_whether_dx_is_wanted(cell):
 
 
 @each_dtype
+@pytest.mark.parametrize("dropout", [None, HALF], ids=["whole", "dropped"])
 @pytest.mark.parametrize("lengths", [(9,) * 33, ragged(33, 20), (40, 3), (300,)], ids=["equal", "ragged", "two", "one"])
 @each_cell
-def test_one_thread_equals_many(cell, lengths, dtype, monkeypatch):
+def test_one_thread_equals_many(cell, lengths, dropout, dtype, monkeypatch):
     monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
     problems = make(cell, lengths, 17, 33)
-    expected = by_kernels(problems, dtype)
+    expected = by_kernels(problems, dtype, dropout=dropout)
     for n_threads in (2, 3):
-        results, _, _, trace = forward(problems, dtype, n_threads)
+        results, _, _, trace = forward(problems, dtype, n_threads, dropout=dropout)
         assert len(threads.row_shards(trace.packing.lengths, 10**9, n_threads)) - 1 == min(n_threads, len(lengths))
         assert_same_bits(results, expected, results)
-        assert_same_bits(by_kernels(problems, dtype, n_threads), expected)
+        assert_same_bits(by_kernels(problems, dtype, n_threads, dropout=dropout), expected)
 
 
 @each_dtype
+@pytest.mark.parametrize("dropout", [None, HALF], ids=["whole", "dropped"])
 @pytest.mark.parametrize("lengths", [(9,) * 7, ragged(33, 9), (9,)], ids=["equal", "ragged", "one"])
 @each_cell
-def test_record_changes_nothing(cell, lengths, dtype):
+def test_record_changes_nothing(cell, lengths, dropout, dtype):
     problems = make(cell, lengths, 6, 33)
-    results = forward(problems, dtype)[0]
-    assert_same_bits(results, forward(problems, dtype, record=True)[0])
+    results = forward(problems, dtype, dropout=dropout)[0]
+    assert_same_bits(results, forward(problems, dtype, record=True, dropout=dropout)[0])
 
 
 def rows_of(problems, rows):
