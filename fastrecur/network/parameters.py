@@ -86,8 +86,12 @@ def recurrent_shapes(cell, input_size, hidden_size, num_layers, n_directions):
     return shapes
 
 
-def initialise(parameters, cell, random_state, forget_bias=1.0):
-    """Glorot-uniform input weights and orthogonal recurrent weights, gate by gate; biases 0, the LSTM's forget bias 1.
+#: Values of the estimators' ``init``.
+PRESETS = ("default", "irnn", "chrono", "pytorch")
+
+
+def initialise(parameters, cell, random_state, preset="default", forget_bias=1.0, longest=None):
+    """Draw all parameters anew.
 
     Parameters
     ----------
@@ -95,22 +99,80 @@ def initialise(parameters, cell, random_state, forget_bias=1.0):
         Filled in place.
     cell : {"rnn", "lstm", "gru"}
     random_state : numpy.random.RandomState
+    preset : {"default", "irnn", "chrono", "pytorch"}
+        "default": input weights and head Glorot-uniform, recurrent weights orthogonal, gate by gate; biases 0, the
+        LSTM's forget bias ``forget_bias``; embeddings normal with deviation 1 / sqrt(E), so that a row's norm is
+        about 1. The others differ from it:
+
+        "irnn": recurrent weights the identity, gate by gate; input weights normal with deviation 0.001.
+
+        "chrono": biases spread the gates' memories over all lengths up to the longest. LSTM: forget bias
+        log U(1, ``longest`` - 1), input bias its negative. GRU, whose z keeps the old state: ``bias_ih`` of z alike.
+        ``forget_bias`` is not used.
+
+        "pytorch": all as `torch.nn` draws it, uniform within 1 / sqrt(H) (head: D * H inputs), embeddings standard
+        normal. A single bias is the sum of the two that PyTorch has. ``forget_bias`` is not used.
     forget_bias : float
+    longest : int, optional
+        Time steps of the longest sequence, for "chrono". Below 3 there is nothing to spread: these biases are 0.
+
+    Raises
+    ------
+    ValueError
+        If the preset is unknown, or is "chrono" for a cell without gates or without ``longest``.
 
     References
     ----------
-    Glorot and Bengio (2010); Saxe, McClelland and Ganguli (2014); Jozefowicz, Zaremba and Sutskever (2015).
+    Glorot and Bengio (2010); Saxe, McClelland and Ganguli (2014); Jozefowicz, Zaremba and Sutskever (2015);
+    "irnn": Le, Jaitly and Hinton (2015); "chrono": Tallec and Ollivier (2018).
     """
+    if preset not in PRESETS:
+        raise ValueError(f"preset={preset!r} is none of {PRESETS}.")
+    if preset == "chrono" and (cell == "rnn" or longest is None):
+        raise ValueError(f"'chrono' sets the biases of gates for a longest sequence: cell={cell!r}, longest={longest}.")
     for name, array in parameters.arrays.items():
-        if is_bias(name):
+        if preset == "pytorch":
+            array[:] = _uniform(name, parameters.shapes, cell, random_state)
+        elif is_bias(name):
             array[:] = 0.0
             if cell == "lstm" and name.startswith("bias_l"):
-                n_hidden = len(array) // 4
-                array[n_hidden : 2 * n_hidden] = forget_bias
-            continue
-        n_gates = GATES[cell] if name.startswith("weight") else 1
-        for gate in np.split(array, n_gates):
-            gate[:] = _orthogonal(gate.shape[0], random_state) if "_hh" in name else _glorot(gate.shape, random_state)
+                np.split(array, 4)[1][:] = forget_bias
+        elif name == TABLE:
+            array[:] = random_state.normal(scale=array.shape[1] ** -0.5, size=array.shape)
+        else:
+            for gate in np.split(array, GATES[cell] if name.startswith("weight") else 1):
+                gate[:] = _weights(name, gate.shape, preset, random_state)
+    if preset == "chrono":
+        _spread_memories(parameters, cell, random_state, longest)
+
+
+def _weights(name, shape, preset, random_state):
+    """Weights of one gate, or of the head."""
+    if "_hh" in name:
+        return np.eye(shape[0]) if preset == "irnn" else _orthogonal(shape[0], random_state)
+    if preset == "irnn" and "_ih" in name:
+        return random_state.normal(scale=0.001, size=shape)
+    return _glorot(shape, random_state)
+
+
+def _spread_memories(parameters, cell, random_state, longest):
+    """The biases of "chrono", after all weights: those are the default's."""
+    for name, array in parameters.arrays.items():
+        if name.startswith(("bias_l", "bias_ih")):
+            gates = np.split(array, GATES[cell])
+            gates[1][:] = np.log(random_state.uniform(1.0, max(longest - 1.0, 1.0), size=len(gates[1])))
+            if cell == "lstm":
+                gates[0][:] = -gates[1]
+
+
+def _uniform(name, shapes, cell, random_state):
+    """A parameter as PyTorch draws it."""
+    shape = shapes[name]
+    if name == TABLE:
+        return random_state.normal(size=shape)
+    n_inputs = shapes["head_weight"][1] if name.startswith("head") else shape[0] // GATES[cell]
+    limit, draws = n_inputs**-0.5, 2 if name.startswith("bias_l") else 1
+    return sum(random_state.uniform(-limit, limit, size=shape) for _ in range(draws))
 
 
 def _glorot(shape, random_state):

@@ -1,4 +1,4 @@
-"""Parameters: named views of one vector, PyTorch's names and shapes, and the initial values."""
+"""Parameters: named views of one vector, PyTorch's names and shapes."""
 
 import copy
 import itertools
@@ -7,12 +7,13 @@ import pickle
 import numpy as np
 import pytest
 
-from fastrecur.network.parameters import BIASES, GATES, Parameters, initialise, recurrent_shapes
+from fastrecur.network.parameters import BIASES, GATES, TABLE, Parameters, recurrent_shapes
 
 each_cell = pytest.mark.parametrize("cell", GATES)
+each_table = pytest.mark.parametrize("table", [False, True], ids=["dense", "table"])
 each_depth = pytest.mark.parametrize(("num_layers", "n_directions"), [(1, 1), (3, 1), (1, 2), (2, 2)])
 
-F, H, K = 5, 9, 4
+F, H, K, V = 5, 9, 4, 6
 
 
 def make(cell, num_layers=2, n_directions=2, dtype="float64"):
@@ -21,31 +22,31 @@ def make(cell, num_layers=2, n_directions=2, dtype="float64"):
     return Parameters(shapes | {"head_weight": (K, n_directions * H), "head_bias": (K,)}, dtype)
 
 
-def initialised(cell, seed=0, dtype="float64", **options):
-    parameters = make(cell, dtype=dtype)
-    parameters.flat[:] = np.nan
-    initialise(parameters, cell, np.random.RandomState(seed), **options)
+def with_table(cell, dtype="float64"):
+    """As `make`, with a table of embeddings that is the first by name and the last in the vector."""
+    shapes = {"embedding": (V, F)} | make(cell).shapes
+    return Parameters(shapes, dtype)
+
+
+def filled(cell, dtype="float64", table=False):
+    """Parameters of different numbers."""
+    parameters = with_table(cell, dtype) if table else make(cell, dtype=dtype)
+    parameters.flat[:] = np.random.default_rng(0).normal(size=parameters.flat.size)
     return parameters
-
-
-def recurrent(parameters, part):
-    """Arrays of the recurrent layers whose names hold ``part``, by name; there must be some."""
-    found = {name: array for name, array in parameters.arrays.items() if part in name and "head" not in name}
-    assert found
-    return found
 
 
 # --- views of a vector -----------------------------------------------------------------------------------------------
 
 
 def assert_arrays_are_views(parameters):
-    """Every number of the vector is that of one array, weights before biases; both ways of writing are seen."""
+    """Every number of the vector is that of one array: weights, biases, table; both ways of writing are seen."""
     parameters.flat[:] = np.arange(parameters.flat.size)
     numbers = {name: array.ravel().tolist() for name, array in parameters.arrays.items()}
     assert sorted(itertools.chain(*numbers.values())) == list(range(parameters.flat.size))
     for name, own in numbers.items():
         assert own == list(range(int(own[0]), int(own[0]) + len(own)))
-        assert (own[-1] < parameters.n_weights) == ("bias" not in name)
+        assert (own[-1] < parameters.n_weights) == ("bias" not in name and name != TABLE)
+        assert (own[0] >= parameters.n_dense) == (name == TABLE)
         parameters.arrays[name][...] = -1.0
     assert (parameters.flat == -1.0).all()
 
@@ -64,25 +65,42 @@ def test_arrays_are_views_of_the_vector(cell, num_layers, n_directions, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @each_cell
-def test_zeros_like(cell, dtype):
-    parameters = initialised(cell, dtype=dtype)
+def test_the_table_is_the_end_of_the_vector(cell, dtype):
+    parameters, without = with_table(cell, dtype), make(cell, dtype=dtype)
+    assert list(parameters.arrays) == [TABLE, *without.arrays]
+    assert (parameters.n_weights, parameters.n_dense) == (without.n_weights, without.n_dense)
+    assert without.n_dense == without.flat.size == parameters.flat.size - V * F
+    assert_arrays_are_views(parameters)
+    parameters.flat[parameters.n_dense :] = np.arange(V * F)
+    np.testing.assert_array_equal(parameters.arrays[TABLE], np.arange(V * F).reshape(V, F))
+
+
+@each_table
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_cell
+def test_zeros_like(cell, dtype, table):
+    parameters = filled(cell, dtype, table)
     zeros = parameters.zeros_like()
     assert not zeros.flat.any()
     assert zeros.flat.dtype == dtype
-    assert (zeros.shapes, zeros.n_weights) == (parameters.shapes, parameters.n_weights)
+    for name in ("shapes", "n_weights", "n_dense"):
+        assert getattr(zeros, name) == getattr(parameters, name)
+    assert list(zeros.arrays) == list(parameters.arrays)
     assert not np.shares_memory(zeros.flat, parameters.flat)
     assert_arrays_are_views(zeros)
 
 
+@each_table
 @pytest.mark.parametrize(
     "duplicate", [lambda p: pickle.loads(pickle.dumps(p)), copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"]
 )
 @each_cell
-def test_copies_have_the_values_and_views_of_their_own(cell, duplicate):
-    parameters = initialised(cell)
+def test_copies_have_the_values_and_views_of_their_own(cell, duplicate, table):
+    parameters = filled(cell, table=table)
     before = parameters.flat.copy()
     copied = duplicate(parameters)
     np.testing.assert_array_equal(copied.flat, before)
+    assert (copied.n_weights, copied.n_dense) == (parameters.n_weights, parameters.n_dense)
     for name, array in parameters.arrays.items():
         np.testing.assert_array_equal(copied.arrays[name], array, strict=True)
     assert_arrays_are_views(copied)
@@ -104,68 +122,3 @@ def test_names_and_shapes_are_those_of_pytorch(cell, num_layers, n_directions, t
         assert all(expected[name.replace("_hh", "_ih")] == shape for name, shape in pairs.items())
         expected = {name.replace("bias_ih", "bias"): expected[name] for name in expected if name not in pairs}
     assert list(recurrent_shapes(cell, F, H, num_layers, n_directions).items()) == list(expected.items())
-
-
-# --- initial values --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-14)])
-@each_cell
-def test_recurrent_weights_are_orthogonal_gate_by_gate(cell, dtype, tolerance):
-    matrices = [
-        gate
-        for array in recurrent(initialised(cell, dtype=dtype), "weight_hh").values()
-        for gate in np.split(array, GATES[cell])
-    ]
-    assert len(matrices) == 4 * GATES[cell]
-    for q in matrices:
-        np.testing.assert_allclose(q @ q.T, np.eye(H), atol=tolerance)
-    for one, other in itertools.combinations(matrices, 2):
-        assert not np.allclose(one, other, atol=0.1)
-
-
-def test_orthogonal_matrices_come_with_either_sign():
-    """The Q of a QR decomposition alone has a diagonal of mostly one sign."""
-    arrays = [array for seed in range(20) for array in recurrent(initialised("rnn", seed), "weight_hh").values()]
-    assert abs(np.mean([np.sign(np.diagonal(array)) for array in arrays])) < 0.1
-
-
-@each_cell
-def test_other_weights_fill_glorots_bounds_gate_by_gate(cell):
-    """Uniform between them: the largest number is near the bound, the variance near a third of its square."""
-    parameters = initialised(cell)
-    gates = [gate for array in recurrent(parameters, "weight_ih").values() for gate in np.split(array, GATES[cell])] + [
-        parameters.arrays["head_weight"]
-    ]
-    for gate in gates:
-        bound = np.sqrt(6.0 / sum(gate.shape))
-        assert 0.8 * bound < np.abs(gate).max() <= bound
-        assert gate.min() < -0.5 * bound < 0.5 * bound < gate.max()
-    scaled = np.concatenate([gate.ravel() / np.sqrt(6.0 / sum(gate.shape)) for gate in gates])
-    assert np.mean(scaled**2) == pytest.approx(1 / 3, rel=0.1)
-    assert abs(scaled.mean()) < 0.1
-
-
-@pytest.mark.parametrize("forget_bias", [1.0, -2.5])
-@each_cell
-def test_biases_are_zero_but_for_the_forget_gates(cell, forget_bias):
-    parameters = initialised(cell, forget_bias=forget_bias)
-    expected = np.zeros(GATES[cell] * H)
-    if cell == "lstm":
-        expected[H : 2 * H] = forget_bias  # PyTorch's order: i, f, g, o
-    for name, array in recurrent(parameters, "bias").items():
-        np.testing.assert_array_equal(array, expected, err_msg=name)
-    np.testing.assert_array_equal(parameters.arrays["head_bias"], np.zeros(K))
-
-
-def test_the_forget_bias_is_1_by_default():
-    for array in recurrent(initialised("lstm"), "bias").values():
-        np.testing.assert_array_equal(array[H : 2 * H], np.ones(H))
-
-
-@each_cell
-def test_the_random_state_decides(cell):
-    first, again, other = (initialised(cell, seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first.flat, again.flat)
-    assert (first.flat[: first.n_weights] != other.flat[: other.n_weights]).all()
-    np.testing.assert_array_equal(initialised(cell, dtype="float32").flat, first.flat.astype(np.float32))
