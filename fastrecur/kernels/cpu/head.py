@@ -1,48 +1,19 @@
-"""The dense layer behind the recurrent ones, and the losses. One row after another: no row knows of the others."""
+"""The dense layer behind the recurrent ones: its outputs, and the probabilities of classes."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numba import prange
 
-from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.compile import SharedKernel, inline, kernel
+from fastrecur.kernels.cpu.products import Inputs, panel_features, tile_features
+from fastrecur.kernels.cpu.simd import offset, pointer
+from fastrecur.kernels.cpu.target import MIDDLE_2, TALL_2
+from fastrecur.kernels.cpu.tile import tile_load, tile_shape, tile_store
 
-
-@inline
-def _forward(pooled, weight_t, bias, out):
-    for b in range(pooled.shape[0]):
-        for k in range(out.shape[1]):
-            out[b, k] = bias[k]
-        for u in range(pooled.shape[1]):
-            h = pooled[b, u]
-            for k in range(out.shape[1]):
-                out[b, k] += h * weight_t[u, k]
-
-
-@kernel
-def head_forward(pooled, weight_t, bias, out):
-    """out = pooled W^T + b.
-
-    Parameters
-    ----------
-    pooled : array of shape (B, D * H)
-    weight_t : array of shape (D * H, K)
-        The transposed weights: the innermost loop runs over the outputs.
-    bias : array of shape (K,)
-    out : array of shape (B, K)
-    """
-    _forward(pooled, weight_t, bias, out)
-
-
-@inline
-def _backward(pooled, weight, dout, dweight, dbias, dpooled):
-    dpooled[:] = 0.0
-    for b in range(pooled.shape[0]):
-        for k in range(dout.shape[1]):
-            d = dout[b, k]
-            dbias[k] += d
-            for u in range(pooled.shape[1]):
-                dpooled[b, u] += d * weight[k, u]
-                dweight[k, u] += d * pooled[b, u]
+#: Rows that share one pass over the weights.
+ROW_BLOCK = 96
 
 
 @kernel
@@ -61,72 +32,93 @@ def softmax(logits, out):
             out[b, k] /= total
 
 
-@inline
-def _cross_entropy(logits, rows, labels, weights, gradient):
-    n_rows, n_classes = logits.shape
-    loss = 0.0
-    for b in range(n_rows):
-        label, share = labels[rows[b]], weights[rows[b]] / n_rows
-        largest = np.float64(logits[b, 0])
-        for k in range(n_classes):
-            largest = max(largest, np.float64(logits[b, k]))
-        total = 0.0
-        for k in range(n_classes):
-            total += math.exp(logits[b, k] - largest)
-        log_total = largest + math.log(total)
-        loss += share * (log_total - logits[b, label])
-        for k in range(n_classes):
-            gradient[b, k] = share * (math.exp(logits[b, k] - log_total) - (1.0 if k == label else 0.0))
-    return loss
+# --- outputs ---------------------------------------------------------------------------------------------------------
+
+
+class Panels(NamedTuple):
+    """Packed weights, as pointers: panels of ``width`` outputs, ``n_outputs`` of them valid."""
+
+    w: object
+    bias: object
+    n_panels: int
+    n_inputs: int
+    width: int
+    n_outputs: int
 
 
 @inline
-def _squared_error(outputs, rows, targets, weights, gradient):
-    n_rows, n_outputs = outputs.shape
-    loss = 0.0
-    for b in range(n_rows):
-        share = weights[rows[b]] / (n_rows * n_outputs)
-        for k in range(n_outputs):
-            error = outputs[b, k] - targets[rows[b], k]
-            loss += 0.5 * share * error * error
-            gradient[b, k] = share * error
-    return loss
+def _copy_outputs(scratch, count, out):
+    for k in range(count):
+        out[k] = scratch[k]
 
 
-@kernel
-def cross_entropy(pooled, weight, weight_t, bias, rows, labels, weights, out, dout, dweight, dbias, dpooled):
-    """Weighted mean of -log softmax(z)_label over the batch, z = pooled W^T + b, and all its gradients.
+@inline
+def _output_tiles(shape, r, last, x, net, p, scratch, out):
+    """Panel ``p`` of the rows ``r..last``, as many whole tiles as fit; returns the first row left over."""
+    k = p * net.width
+    while r + len(shape) <= last:
+        acc = tile_load(shape, offset(net.bias, k), 0)
+        acc = tile_features(acc, x, r, offset(net.w, k * net.n_inputs), net.width)
+        target = offset(out, r * net.n_outputs + k)
+        if k + net.width <= net.n_outputs:
+            tile_store(acc, target, net.n_outputs)
+        else:
+            tile_store(acc, scratch, net.width)
+            for n in range(len(shape)):
+                _copy_outputs(offset(scratch, n * net.width), net.n_outputs - k, offset(target, n * net.n_outputs))
+        r += len(shape)
+    return r
+
+
+@inline
+def _output_panels(shape, p, x, row, net, scratch, out):
+    """Several panels of one row at once, for independent sums; returns the first panel left over."""
+    while p + len(shape) <= net.n_panels:
+        k, panel = p * net.width, net.n_inputs * net.width
+        acc = tile_load(shape, offset(net.bias, k), net.width)
+        acc = panel_features(acc, x, row, offset(net.w, p * panel), panel, net.width)
+        tile_store(acc, scratch, net.width)
+        count = min(len(shape) * net.width, net.n_outputs - k)
+        _copy_outputs(scratch, count, offset(out, row * net.n_outputs + k))
+        p += len(shape)
+    return p
+
+
+@inline
+def _output_rows(w, bias, inputs, features, out, begin, end):
+    n_panels, n_inputs, width = w.shape
+    net = Panels(pointer(w), pointer(bias), n_panels, n_inputs, width, out.shape[1])
+    x = Inputs(pointer(inputs), inputs.shape[1] * inputs.shape[2], inputs.shape[1], inputs.shape[2], features)
+    block = np.empty(TALL_2 * width, out.dtype)
+    scratch, target = pointer(block), pointer(out)
+    if end - begin == 1:
+        p = _output_panels(tile_shape(4, 2), 0, x, begin, net, scratch, target)
+        p = _output_panels(tile_shape(2, 2), p, x, begin, net, scratch, target)
+        _output_panels(tile_shape(1, 2), p, x, begin, net, scratch, target)
+        return
+    for first in range(begin, end, ROW_BLOCK):
+        last = min(first + ROW_BLOCK, end)
+        for p in range(n_panels):
+            r = _output_tiles(tile_shape(TALL_2, 2), first, last, x, net, p, scratch, target)
+            r = _output_tiles(tile_shape(MIDDLE_2, 2), r, last, x, net, p, scratch, target)
+            _output_tiles(tile_shape(1, 2), r, last, x, net, p, scratch, target)
+
+
+@SharedKernel
+def head_forward(w, bias, inputs, features, out, shards):
+    """out = x W^T + b.
 
     Parameters
     ----------
-    pooled : array of shape (B, D * H)
-    weight, weight_t, bias : array of shape (K, D * H), (D * H, K), (K,)
-    rows : int64 array of shape (B,)
-        Which entries of ``labels`` and ``weights`` the batch is made of.
-    labels : int64 array of shape (n,)
-    weights : float64 array of shape (n,)
-        Their mean over all sequences is 1, so that a batch divides by its size.
-    out, dout : array of shape (B, K)
-        Assigned: z and its gradient.
-    dweight, dbias : array of shape (K, D * H), (K,)
-        Added to.
-    dpooled : array of shape (B, D * H)
-        Assigned.
-
-    Returns
-    -------
-    loss : float
+    w : array of shape (P, S * features, 2 W)
+        Weights in panels of 2 W outputs: `fastrecur.kernels.cpu.panels`, with the layout of the Elman RNN.
+    bias : array of shape (P, 2 W)
+    inputs : array of shape (M, S, stride)
+        S segments of ``features`` numbers.
+    features : int
+    out : array of shape (M, K)
+    shards : int64 array
+        Bounds of the rows that each thread takes.
     """
-    _forward(pooled, weight_t, bias, out)
-    loss = _cross_entropy(out, rows, labels, weights, dout)
-    _backward(pooled, weight, dout, dweight, dbias, dpooled)
-    return loss
-
-
-@kernel
-def squared_error(pooled, weight, weight_t, bias, rows, targets, weights, out, dout, dweight, dbias, dpooled):
-    """Weighted mean of (z - target)^2 / 2 over the batch and the outputs; as `cross_entropy`, ``targets`` (n, K)."""
-    _forward(pooled, weight_t, bias, out)
-    loss = _squared_error(out, rows, targets, weights, dout)
-    _backward(pooled, weight, dout, dweight, dbias, dpooled)
-    return loss
+    for s in prange(len(shards) - 1):
+        _output_rows(w, bias, inputs, features, out, shards[s], shards[s + 1])

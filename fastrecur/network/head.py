@@ -1,0 +1,166 @@
+"""The dense layer behind the recurrent ones, with the loss: who works on what, and on which buffers."""
+
+import numpy as np
+
+from fastrecur.kernels import threads
+from fastrecur.kernels.cpu import head, head_gradient, panels, small_head
+from fastrecur.kernels.cpu.target import TALL_2
+
+#: Axes of the targets of each loss: labels (n,), or targets (n, K).
+LOSSES = {"cross_entropy": 1, "squared_error": 2}
+
+#: Multiplications of a head that plain loops do as fast as tiles, and which need not wait for those to be compiled.
+SMALL = 2**16
+SMALL_LOSSES = {"cross_entropy": small_head.small_cross_entropy, "squared_error": small_head.small_squared_error}
+
+#: Numbers that a thread may hold of the blocks of a round, their inputs and outputs, unless one block alone is more.
+ROUND = 2**20
+
+
+class Head:
+    """z = x W^T + b.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        With ``head_weight`` (K, I) and ``head_bias`` (K,). After a change of their values, call `refresh`.
+    n_inputs, n_outputs : int
+        I and K.
+    """
+
+    def __init__(self, parameters, n_inputs, n_outputs):
+        self.parameters, self.n_inputs, self.n_outputs = parameters, n_inputs, n_outputs
+        self.dtype = parameters.flat.dtype
+        self._lanes = panels.lanes(self.dtype)
+        self._packed = None
+
+    def refresh(self):
+        """Read the parameters anew: they are packed when `outputs` next needs them. `gradient` does without."""
+        self._packed = None
+
+    def _arrays(self, parameters):
+        return parameters.arrays["head_weight"], parameters.arrays["head_bias"]
+
+    def _panels(self):
+        """Weights and biases as panels, in arrays that are never written again: other threads may be reading them."""
+        packed = self._packed
+        if packed is None:
+            layout, pair = panels.panel_layout("rnn", self.n_outputs, self.dtype), 2 * self._lanes
+            w = panels.aligned_empty((layout.n_panels, self.n_inputs, pair), self.dtype)
+            bias = panels.aligned_empty((layout.n_panels, pair), self.dtype)
+            weight, given = self._arrays(self.parameters)
+            maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
+            panels.pack_layer(weight, weight[:, :0].copy(), given, given[:0], *maps, w, bias)
+            self._packed = packed = w, bias
+        return packed
+
+    def _segments(self, inputs):
+        """The inputs as (M, S, stride), and how many numbers of each segment are valid."""
+        if inputs.ndim == 3:
+            return inputs, self.n_inputs // inputs.shape[1]
+        return np.ascontiguousarray(inputs).reshape(len(inputs), 1, self.n_inputs), self.n_inputs
+
+    def outputs(self, inputs, out, n_threads=1):
+        """Outputs of each row: the same bits whatever the other rows and the threads.
+
+        Parameters
+        ----------
+        inputs : array of shape (M, I) or (M, D, stride)
+            In the second form the I inputs are D pieces of I / D numbers, each at the beginning of its ``stride``.
+        out : array of shape (M, K)
+            Assigned.
+        n_threads : int
+
+        Returns
+        -------
+        out : array of shape (M, K)
+        """
+        inputs, features = self._segments(inputs)
+        w, bias = self._panels()
+        shards = threads.even_shards(len(inputs), self.n_inputs * self.n_outputs, n_threads, multiple=TALL_2)
+        with threads.team(len(shards) - 1) as n_threads:
+            if n_threads < len(shards) - 1:
+                shards = threads.even_shards(len(inputs), 0, 1)
+            head.head_forward(w, bias, inputs, features, out, shards)
+        return out
+
+    def gradient(self, loss, inputs, rows, targets, weights, scale, grads, workspace, n_threads=1):
+        """Loss of a batch, ``scale * sum over m of weights[rows[m]] * loss_m``, and its gradients.
+
+        The outputs of the whole batch are never in memory at once. The bits do not depend on the threads.
+
+        Parameters
+        ----------
+        loss : {"cross_entropy", "squared_error"}
+            Of the row m: -log softmax(z)_label, or the mean over K of (z - target)^2 / 2.
+        inputs : array of shape (M, I) or (M, D, stride)
+            As in `outputs`.
+        rows : int64 array of shape (M,)
+            Which entries of ``targets`` and ``weights`` the rows belong to.
+        targets : int64 array of shape (n,), or array of shape (n, K)
+        weights : float64 array of shape (n,)
+        scale : float
+        grads : Parameters
+            Added to.
+        workspace : Workspace
+        n_threads : int
+
+        Returns
+        -------
+        value : float
+        dinputs : array of the shape of ``inputs``
+            Of the workspace. Zero beside the pieces.
+        """
+        if targets.ndim != LOSSES[loss]:
+            raise ValueError(f"{loss} takes targets of {LOSSES[loss]} axes, found {targets.ndim}.")
+        if inputs.ndim == 2 and inputs.size * self.n_outputs <= SMALL:
+            return self._small_gradient(loss, inputs, rows, targets, weights, scale, grads, workspace)
+        shape = inputs.shape
+        inputs, features = self._segments(inputs)
+        shards = self._weight_shards(len(inputs), n_threads)
+        if len(shards) == 2:
+            return self._gradient(inputs, features, rows, targets, weights, scale, grads, workspace, shards, shape)
+        with threads.team(len(shards) - 1) as n_threads:
+            if n_threads < len(shards) - 1:
+                shards = self._weight_shards(len(inputs), 1)
+            return self._gradient(inputs, features, rows, targets, weights, scale, grads, workspace, shards, shape)
+
+    def _small_gradient(self, loss, inputs, rows, targets, weights, scale, grads, workspace):
+        weight, bias = self._arrays(self.parameters)
+        take, shape = workspace.take, (len(inputs), self.n_outputs)
+        dinputs = take("dinputs of the head", *inputs.shape)
+        value = SMALL_LOSSES[loss](
+            np.ascontiguousarray(inputs), weight, np.ascontiguousarray(weight.T), bias, rows, targets, weights,
+            float(scale), take("outputs of the head", *shape), take("their gradient", *shape), *self._arrays(grads),
+            dinputs,
+        )  # fmt: skip
+        return value, dinputs
+
+    def _gradient(self, inputs, features, rows, targets, weights, scale, grads, workspace, shards, shape):
+        dinputs = workspace.take("dinputs of the head", *inputs.shape)
+        n_blocks, block = self._blocks(len(inputs), len(shards) - 1)
+        size = head_gradient.scratch_size(self.n_outputs, self.n_inputs, self._lanes, n_blocks, block, len(shards) - 1)
+        scratch = workspace.take("scratch of the head", size)
+        value = head_gradient.head_gradient(
+            inputs, features, *self._arrays(self.parameters), rows, targets, weights, float(scale),
+            *self._arrays(grads), dinputs, scratch, n_blocks, block, shards,
+        )  # fmt: skip
+        return value, dinputs.reshape(shape)
+
+    def _weight_shards(self, n_rows, n_threads):
+        """Bounds of the tiles of dW for each thread, which also says how many threads there are."""
+        pair = 2 * self._lanes
+        n_tiles = -(-self.n_outputs // TALL_2) * -(-self.n_inputs // pair)
+        return threads.even_shards(n_tiles, 3 * n_rows * TALL_2 * pair, n_threads)
+
+    def _blocks(self, n_rows, n_threads):
+        """Blocks of rows in a round, and rows of a block.
+
+        Threads wait for each other twice a round, so that a round has many blocks where they are small.
+        """
+        pair, in_all = 2 * self._lanes, -(-n_rows // (head_gradient.BLOCK * n_threads)) * n_threads
+        block = -(-n_rows // (in_all * pair)) * pair  # about equal ones
+        if n_threads == 1:
+            return 1, block
+        each = max(1, ROUND // (block * (self.n_outputs + self.n_inputs)))
+        return n_threads * min(each, in_all // n_threads), block
