@@ -1,147 +1,180 @@
-"""A network with a head: packed batches of sequences in, outputs and gradients out."""
+"""A network with a head: batches of sequences in, outputs out. Its gradients are in `fastrecur.network.gradient`."""
 
 import math
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastrecur.kernels.cpu import batches, head, panels
-from fastrecur.network.packing import Packing
-from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
+from fastrecur.kernels.cpu import batches, panels
+from fastrecur.kernels.cpu.head_gradient import BLOCK
+from fastrecur.network.head import Head
+from fastrecur.network.parameters import TABLE, Parameters, initialise, recurrent_shapes
+from fastrecur.network.pooling import POOLINGS
 from fastrecur.network.recurrent import RecurrentStack
 from fastrecur.network.workspace import Workspace
 
-#: What prediction holds in memory: sequences of one batch of `Model.outputs`, and time steps of one piece of it. Two
-#: directions need all steps of a sequence at once: sequences times steps of their batches.
+#: What prediction holds in memory: sequences of one batch, and time steps of one piece of it. Two directions need all
+#: steps of a sequence at once: sequences times steps of their batches.
 PREDICT_ROWS, PREDICT_STEPS, PREDICT_WHOLE = 256, 64, 2**17
 
-LOSSES = {"cross_entropy": head.cross_entropy, "squared_error": head.squared_error}
+
+class Batch(NamedTuple):
+    """Sequences that go through the network together, by falling length.
+
+    ``rows`` are their places among all sequences, ``starts`` and ``lengths`` where their time steps lie in ``values``.
+    """
+
+    values: Any
+    rows: Any
+    starts: Any
+    lengths: Any
+
+    def piece(self, begin, n_steps):
+        """The steps from ``begin`` on, ``n_steps`` at most, of the sequences that are so long."""
+        n_alive = int(np.count_nonzero(self.lengths > begin))
+        lengths = np.minimum(self.lengths[:n_alive] - begin, n_steps)
+        return Batch(self.values, self.rows[:n_alive], self.starts[:n_alive] + begin, lengths)
 
 
-def training_memory(cell, n_packed, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype):
-    """About how many bytes a training step on ``n_packed`` time steps holds: see `Model` for the others.
+def make_batch(sequences, rows):
+    """`Batch` of the given sequences."""
+    lengths = sequences.lengths[rows]
+    if sequences.layout == "ragged":
+        order = np.argsort(-lengths, kind="stable")
+        rows, lengths = rows[order], lengths[order]
+    return Batch(sequences.values, rows, sequences.starts[rows], lengths)
+
+
+def training_memory(
+    cell, n_packed, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling, n_tokens
+):
+    """About how many bytes a training step on ``n_packed`` time steps of ``n_rows`` sequences holds: see `Model`.
 
     Of each time step, direction and layer the states, the gates and what the layer below gets back, all padded; of
     each weight itself, gradient, moments, the kept and the best, and the copies that the kernels read.
     """
     width, directions = panels.padded(hidden_size, dtype), num_layers * n_directions
     a_step = {"rnn": 2, "gru": 5, "lstm": 6}[cell] * width + width * (num_layers > 1)
+    inputs = n_features * (2 if n_tokens else 1)
     above = recurrent_shapes(cell, n_directions * hidden_size, hidden_size, 1, 1)
     first = recurrent_shapes(cell, n_features, hidden_size, 1, n_directions)
-    n_parameters = sum(map(math.prod, first.values())) + (num_layers - 1) * n_directions * sum(
-        map(math.prod, above.values())
-    )
-    numbers = n_packed * (a_step * directions + n_features) + 10 * (n_parameters + n_outputs * n_directions * width)
+    n_parameters = n_tokens * n_features + sum(map(math.prod, first.values()))
+    n_parameters += (num_layers - 1) * n_directions * sum(map(math.prod, above.values()))
+    numbers = n_packed * (a_step * directions + inputs) + 10 * (n_parameters + n_outputs * n_directions * width)
+    numbers += n_outputs * BLOCK
+    if pooling != "last":
+        numbers += n_packed * n_directions * width
     return numbers * np.dtype(dtype).itemsize
 
 
 class Model:
-    """Recurrent layers, the last state of each sequence, a dense layer.
+    """Recurrent layers, what a head reads of their states, a dense layer.
 
     Parameters
     ----------
     cell : {"rnn", "lstm", "gru"}
     n_features, hidden_size, n_outputs : int
+        With ``n_tokens`` the width of an embedding is ``n_features``.
     num_layers, n_directions : int
     relu : bool
     dtype : dtype
+    pooling : {"last", "mean", "max"} or None
+        None: the head reads every time step.
+    n_tokens : int
+        V, rows of the table of embeddings; 0 where sequences hold features.
     """
 
-    def __init__(self, cell, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype):
+    def __init__(
+        self, cell, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling="last",
+        n_tokens=0,
+    ):  # fmt: skip
         shapes = recurrent_shapes(cell, n_features, hidden_size, num_layers, n_directions)
         width = n_directions * hidden_size
         shapes |= {"head_weight": (n_outputs, width), "head_bias": (n_outputs,)}
-        self.cell, self.n_features, self.n_outputs = cell, n_features, n_outputs
-        self.dtype, self._width = np.dtype(dtype), width
+        if n_tokens:
+            shapes[TABLE] = n_tokens, n_features
+        self.cell, self.n_features, self.n_outputs, self.n_tokens = cell, n_features, n_outputs, n_tokens
+        self.dtype, self.width, self.pooling = np.dtype(dtype), width, pooling
         self.parameters = Parameters(shapes, self.dtype)
         self.stack = RecurrentStack(cell, self.parameters, hidden_size, num_layers, n_directions, relu)
+        self.head = Head(self.parameters, width, n_outputs)
 
-    def initialise(self, random_state):
-        """Draw all parameters anew."""
-        initialise(self.parameters, self.cell, random_state)
-        self.stack.refresh()
+    def initialise(self, random_state, **options):
+        """Draw all parameters anew: see `fastrecur.network.parameters.initialise`."""
+        initialise(self.parameters, self.cell, random_state, **options)
+        self.refresh()
 
     def load(self, weights):
         """Take over ``weights``, a dict of arrays by name."""
         for name, array in self.parameters.arrays.items():
             array[...] = weights[name]
+        self.refresh()
+
+    def refresh(self):
+        """Read the parameters anew."""
         self.stack.refresh()
+        self.head.refresh()
 
-    # --- training ----------------------------------------------------------------------------------------------------
+    # --- through time ------------------------------------------------------------------------------------------------
 
-    def gradient(self, sequences, rows, loss, targets, weights, grads, workspace, n_threads):
-        """Loss of a batch; its gradient is assigned to ``grads``.
-
-        Parameters
-        ----------
-        sequences : Sequences
-        rows : int64 array of shape (B,)
-            The sequences of the batch.
-        loss : {"cross_entropy", "squared_error"}
-        targets : int64 array of shape (n,), or array of shape (n, K)
-        weights : float64 array of shape (n,)
-        grads : Parameters
-        workspace : Workspace
-            Kept by the caller from batch to batch.
-        n_threads : int
-
-        Returns
-        -------
-        loss : float
-        """
-        grads.flat[:] = 0.0
-        packing, x = self._pack(sequences, rows, workspace)
-        trace = self.stack.forward(x, packing, workspace, n_threads, record=True)
-        pooled = self._pooled(trace)
-        outputs = workspace.take("outputs", len(rows), self.n_outputs)
-        doutputs = workspace.take("doutputs", len(rows), self.n_outputs)
-        dpooled = workspace.take("dpooled", len(rows), self._width)
-        value = LOSSES[loss](
-            pooled, *self._head_arrays(), rows, targets, weights, outputs, doutputs,
-            grads.arrays["head_weight"], grads.arrays["head_bias"], dpooled,
-        )  # fmt: skip
-        dlast = dpooled.reshape(len(rows), self.stack.n_directions, -1).transpose(1, 0, 2)
-        self.stack.backward(trace, grads, n_threads, dlast=dlast)
-        return value
-
-    def _pack(self, sequences, rows, workspace):
-        packing = workspace.packing(sequences.lengths[rows])
+    def inputs(self, batch, packing, workspace):
+        """What the first layer reads of a batch: (N, 1, F)."""
         x = workspace.take("x", packing.n_packed, 1, self.n_features)
-        starts = sequences.starts[rows if packing.equal else rows[packing.order]]
-        batches.gather_steps(sequences.values, starts, packing.steps(0), x)
-        return packing, x
+        steps = packing.steps(0)
+        if self.n_tokens:
+            rows = step_rows(batch, packing)
+            batches.gather_embeddings(batch.values.reshape(-1), rows, self.parameters.arrays[TABLE], x)
+        else:
+            batches.gather_steps(batch.values, batch.starts, steps, x)
+        return x
 
-    def _pooled(self, trace):
-        """Last state of each sequence in each direction: (B, D * H), in the caller's order."""
-        last = self.stack.last_states(trace)
-        return last[0] if len(last) == 1 else last.transpose(1, 0, 2).reshape(-1, self._width)
+    def walk(self, batch, n_steps, workspace, n_threads, record=False, initial=None, dropout=None):
+        """Run the layers over a batch in pieces of ``n_steps`` time steps, the states carried from piece to piece.
 
-    def _head_arrays(self):
-        """Weights (K, D * H), their transpose as an array of its own, and biases (K,)."""
-        weight = self.parameters.arrays["head_weight"]
-        return weight, np.ascontiguousarray(weight.T), self.parameters.arrays["head_bias"]
+        Yields
+        ------
+        begin : int
+            The time step at which the piece begins.
+        piece : Batch
+            The steps of it, of the first rows of the batch.
+        trace : Trace
+            Valid until the next piece.
+        """
+        longest = int(batch.lengths[0])
+        state = initial
+        for begin in range(0, longest, n_steps):
+            piece = batch if n_steps >= longest else batch.piece(begin, n_steps)
+            packing = workspace.packing(piece.lengths)
+            if state is not None:
+                state = tuple(part[:, : packing.n_rows] for part in state)
+            x = self.inputs(piece, packing, workspace)
+            drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
+            trace = self.stack.forward(x, packing, workspace, n_threads, record, state, dropout=drops)
+            if begin + n_steps < longest:
+                state = self.stack.final_states(trace)
+            yield begin, piece, trace
+
+    def pool(self, batch, in_pieces):
+        """What gathers the states of a batch for the head."""
+        return POOLINGS[self.pooling](self.stack, len(batch.rows), in_pieces)
 
     # --- prediction --------------------------------------------------------------------------------------------------
 
-    def outputs(self, sequences, n_threads):
-        """Outputs of the head for each sequence, (n, K), without a record.
+    def _batches(self, sequences):
+        """Sequences of like length together, a few hundred at a time, and the time steps of a piece of them.
 
-        Sequences of like length go together, a few hundred at a time and, in one direction, a few time steps at a
-        time with the states carried on: beside the outputs, the memory does not grow with n or T. In two directions
-        it grows with T alone, and only where one sequence has more than `PREDICT_WHOLE` steps.
+        Beside the outputs, the memory of a prediction does not grow with n or T. In two directions it grows with T
+        alone, and only where one sequence has more than `PREDICT_WHOLE` steps.
         """
-        out = np.empty((len(sequences), self.n_outputs), self.dtype)
-        workspace = Workspace(self.dtype)
-        _, weight_t, bias = self._head_arrays()
         by_length = np.argsort(-sequences.lengths, kind="stable")
         start = 0
         while start < len(by_length):
-            rows = by_length[start : start + self._batch_size(sequences.lengths[by_length[start]])]
-            pooled = self._pooled_without_record(sequences, rows, workspace, n_threads)
-            outputs = workspace.take("outputs", len(rows), self.n_outputs)
-            head.head_forward(pooled, weight_t, bias, outputs)
-            out[rows] = outputs
+            longest = int(sequences.lengths[by_length[start]])
+            rows = by_length[start : start + self._batch_size(longest)]
+            n_steps = PREDICT_STEPS if self.stack.n_directions == 1 else longest
+            yield Batch(sequences.values, rows, sequences.starts[rows], sequences.lengths[rows]), n_steps
             start += len(rows)
-        return out
 
     def _batch_size(self, longest):
         """Sequences of a batch of prediction, the longest of which has ``longest`` time steps."""
@@ -149,20 +182,61 @@ class Model:
             return PREDICT_ROWS
         return max(1, min(PREDICT_ROWS, PREDICT_WHOLE // longest))
 
-    def _pooled_without_record(self, sequences, rows, workspace, n_threads):
-        starts, lengths = sequences.starts[rows], sequences.lengths[rows]
-        n_steps = int(lengths[0])
-        if self.stack.n_directions == 2 or n_steps <= PREDICT_STEPS:
-            packing, x = self._pack(sequences, rows, workspace)
-            return self._pooled(self.stack.forward(x, packing, workspace, n_threads))
-        pooled = np.empty((len(rows), self._width), self.dtype)
-        state: tuple | None = None
-        for t in range(0, n_steps, PREDICT_STEPS):
-            n_alive = np.count_nonzero(lengths > t)  # the first ones: lengths never rise
-            packing = Packing(np.minimum(lengths[:n_alive] - t, PREDICT_STEPS))
-            x = workspace.take("x", packing.n_packed, 1, self.n_features)
-            batches.gather_steps(sequences.values, starts[:n_alive] + t, packing.steps(0), x)
-            initial = state and tuple(part[:, :n_alive] for part in state)
-            state = self.stack.final_states(self.stack.forward(x, packing, workspace, n_threads, initial=initial))
-            pooled[:n_alive] = state[0][-1]
-        return pooled
+    def pooled(self, sequences, n_threads):
+        """What the head reads of each sequence: (n, D * H). Without ``pooling``, the last states."""
+        out = np.empty((len(sequences), self.width), self.dtype)
+        workspace = Workspace(self.dtype)
+        for batch, n_steps in self._batches(sequences):
+            pool = POOLINGS[self.pooling or "last"](self.stack, len(batch.rows), n_steps < batch.lengths[0])
+            for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads):
+                pool.add(trace, begin)
+            out[batch.rows] = pool.pooled(batch.lengths)
+        return out
+
+    def outputs(self, sequences, n_threads):
+        """Outputs of the head, (n, K) or, without ``pooling``, (S, K): one row a time step, sequence after sequence."""
+        if self.pooling is not None:
+            pooled = self.pooled(sequences, n_threads)
+            out = np.empty((len(pooled), self.n_outputs), self.dtype)
+            self.head.outputs(pooled, out, n_threads)
+            return out
+        out = np.empty((int(sequences.lengths.sum()), self.n_outputs), self.dtype)
+        for piece, trace, workspace in self._pieces(sequences, n_threads):
+            states = trace.states[-1][trace.packing.n_rows :]
+            packed = workspace.take("outputs", len(states), self.n_outputs)
+            self.head.outputs(states, packed, n_threads)
+            out[step_rows(piece, trace.packing)] = packed
+        return out
+
+    def hidden_states(self, sequences, n_threads):
+        """States of the last layer after each time step: (S, D * H), sequence after sequence."""
+        out = np.empty((int(sequences.lengths.sum()), self.width), self.dtype)
+        for piece, trace, _ in self._pieces(sequences, n_threads):
+            packing = trace.packing
+            batches.scatter_steps(
+                trace.states[-1], packing.n_rows, piece.starts, packing.steps(0), self.stack.hidden_size, out
+            )
+        return out
+
+    def _pieces(self, sequences, n_threads):
+        """Every piece, with ``starts`` in a stack of these sequences alone, and its trace."""
+        workspace = Workspace(self.dtype)
+        offsets = np.cumsum(sequences.lengths) - sequences.lengths
+        for batch, n_steps in self._batches(sequences):
+            for begin, piece, trace in self.walk(batch, n_steps, workspace, n_threads):
+                yield piece._replace(starts=offsets[piece.rows] + begin), trace, workspace
+
+    # --- streams -----------------------------------------------------------------------------------------------------
+
+    def step(self, x, state):
+        """One time step: x (B, F), or tokens (B, 1), and the state of `RecurrentStack.step` or None."""
+        if self.n_tokens:
+            x = self.parameters.arrays[TABLE][x[:, 0]]
+        return self.stack.step(np.ascontiguousarray(x, self.dtype)[:, np.newaxis], state)
+
+
+def step_rows(batch, packing):
+    """Place of each packed time step in the stack of all."""
+    rows = np.empty(packing.n_packed, np.int64)
+    batches.packed_rows(batch.starts, packing.steps(0), rows)
+    return rows

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 
 
-def check_count(name, value):
-    """``value`` must be a whole number of at least 1."""
+def check_count(name, value, least=1):
+    """``value`` must be a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an int of at least 1, found {value!r}.")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, found {value}.")
+        raise TypeError(f"{name} must be an int of at least {least}, found {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, found {value}.")
 
 
 def check_flag(name, value):

@@ -240,4 +240,4 @@ def test_python_threads_and_a_forked_child_survive(layer):
     assert result.returncode == 0, result.stderr
     if result.stdout.strip() == "unavailable":
         pytest.skip(f"Numba has no layer {layer} here")
-    assert result.stdout.split()[-1] == "survived"  # before it Numba may tell what it thinks of a fork under tbb
+    assert "survived" in result.stdout.split()  # before it Numba may tell what it thinks of a fork under tbb

@@ -8,8 +8,9 @@ import pytest
 
 from fastrecur.kernels import reference, threads
 from fastrecur.network import model as module
-from fastrecur.network.model import LOSSES, Model
-from fastrecur.network.workspace import Workspace
+from fastrecur.network.gradient import Gradient, Targets
+from fastrecur.network.head import LOSSES
+from fastrecur.network.model import Model
 from fastrecur.sequences import check_sequences
 from tests.helpers import central_differences
 
@@ -49,10 +50,11 @@ def make_targets(loss):
 
 def gradient(model, loss, targets, weights, rows=ROWS, n_threads=1):
     """Loss of a batch, and its gradient; what was in the gradient before is of no account."""
-    grads = model.parameters.zeros_like()
-    grads.flat[:] = np.nan
-    value = model.gradient(make_sequences(), rows, loss, targets, weights, grads, Workspace(model.dtype), n_threads)
-    return value, grads
+    found = Gradient(model, Targets(loss, targets, weights), n_threads)
+    found.grads.flat[:] = np.nan
+    (step,) = found.steps(make_sequences(), rows)
+    assert step.size == len(rows)
+    return step.loss, found.grads
 
 
 # --- the equations ---------------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ def test_gradient_is_that_of_central_differences(cell, depth, loss):
     value, grads = gradient(model, loss, targets, weights)
 
     def evaluate():
-        model.stack.refresh()
+        model.refresh()
         return naive_loss(loss, model.outputs(sequences.take(ROWS), 1), targets[ROWS], weights[ROWS])
 
     assert value == pytest.approx(evaluate(), rel=1e-13)
@@ -199,11 +201,11 @@ def test_gradient_of_a_batch_is_the_same_in_a_used_workspace_and_on_many_threads
     model, sequences = make(cell, dtype=dtype), make_sequences()
     targets, weights = make_targets(loss)
     value, expected = gradient(model, loss, targets, weights)
-    workspace, grads = Workspace(model.dtype), model.parameters.zeros_like()
-    for rows, n_threads in ((np.arange(len(LENGTHS)), 1), (ROWS[:2], 2), (ROWS, 2), (ROWS, 1)):
-        found = model.gradient(sequences, rows, loss, targets, weights, grads, workspace, n_threads)
-    assert found == value
-    np.testing.assert_array_equal(grads.flat, expected.flat)
+    used = Gradient(model, Targets(loss, targets, weights), n_threads=2)
+    for rows in (np.arange(len(LENGTHS)), ROWS[:2], ROWS, ROWS):
+        (step,) = used.steps(sequences, rows)
+    assert step.loss == value
+    np.testing.assert_array_equal(used.grads.flat, expected.flat)
     found, grads = gradient(model, loss, targets, weights, n_threads=2)
     assert found == value
     np.testing.assert_array_equal(grads.flat, expected.flat)
@@ -243,10 +245,10 @@ def test_initialise_forgets_what_was_there(cell):
 def test_the_memory_of_a_step_is_foreseen(cell, depth, n_hidden):
     name, relu = CELLS[cell]
     num_layers, n_directions = DEPTHS[depth]
-    architecture = (F, n_hidden, K, num_layers, n_directions, relu, "float32")
-    model, workspace, X = Model(name, *architecture), Workspace(np.dtype("float32")), np.zeros((8, 200, F))
-    grads, rows = model.parameters.zeros_like(), np.arange(8)
-    model.gradient(check_sequences(X), rows, "squared_error", np.zeros((8, K)), np.ones(8), grads, workspace, 1)
-    held = sum(buffer.nbytes for buffer in workspace._buffers.values())
+    architecture = (F, n_hidden, K, num_layers, n_directions, relu, "float32", "last", 0)
+    model, X = Model(name, *architecture), np.zeros((8, 200, F))
+    gradient = Gradient(model, Targets("squared_error", np.zeros((8, K)), np.ones(8)), 1)
+    list(gradient.steps(check_sequences(X), np.arange(8)))
+    held = sum(buffer.nbytes for buffer in gradient._workspace._buffers.values())
     foreseen = module.training_memory(name, X.size // F, *architecture)
     assert 0.9 * held < foreseen < 2 * held

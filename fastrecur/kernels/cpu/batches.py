@@ -75,3 +75,53 @@ def copy_padded(source, order, out):
             out[b, u] = source[order[b], u]
         for u in range(source.shape[1], out.shape[1]):
             out[b, u] = 0.0
+
+
+@kernel
+def packed_rows(starts, steps, out):
+    """Row of the stacked time steps that each packed row is: ``starts[b] + t`` at ``steps[t, AT] + b``."""
+    for t in range(len(steps)):
+        for b in range(steps[t, ROWS]):
+            out[steps[t, AT] + b] = starts[b] + t
+
+
+@kernel
+def gather_embeddings(tokens, rows, table, out):
+    """Row n of ``out`` (N, 1, E) receives the row of ``table`` (V, E) for the token at ``rows[n]`` of ``tokens``."""
+    width = table.shape[1]
+    source, target = pointer(table), pointer(out)
+    for n in range(len(rows)):
+        copy(offset(target, n * width), offset(source, tokens[rows[n]] * width), width)
+
+
+@kernel
+def scatter_embeddings(tokens, rows, dx, dtable):
+    """Undo `gather_embeddings` for gradients: the rows of ``dx`` (N, 1, padded E) are added to ``dtable`` (V, E)."""
+    for n in range(len(rows)):
+        token = tokens[rows[n]]
+        for e in range(dtable.shape[1]):
+            dtable[token, e] += dx[n, 0, e]
+
+
+@kernel
+def used_tokens(tokens, rows, seen, out):
+    """Write the tokens at ``rows``, each once, to ``out``, in the order they come in; returns how many.
+
+    Parameters
+    ----------
+    tokens : int64 array of shape (S,)
+    rows : int64 array of shape (N,)
+    seen : uint8 array of shape (V,)
+        Zero, before and after.
+    out : int64 array of shape (N,)
+    """
+    n_used = 0
+    for n in range(len(rows)):
+        token = tokens[rows[n]]
+        if not seen[token]:
+            seen[token] = 1
+            out[n_used] = token
+            n_used += 1
+    for n in range(n_used):
+        seen[out[n]] = 0
+    return n_used

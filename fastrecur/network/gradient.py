@@ -1,0 +1,199 @@
+"""Gradients of a `Model`: of a minibatch, of a batch cut in time, of all sequences."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrecur.kernels.cpu import batches
+from fastrecur.network.model import PREDICT_STEPS, Batch, Model, make_batch, step_rows
+from fastrecur.network.optimisers import zero_gradient
+from fastrecur.network.parameters import TABLE, Parameters
+from fastrecur.network.workspace import Workspace
+
+#: Time steps of the pieces in which all sequences go through the network for one gradient.
+FULL_STEPS = 2**15
+
+
+class Targets(NamedTuple):
+    """What the outputs are held against: one a sequence or, for a network without pooling, one a time step.
+
+    ``values`` is int64 of shape (n,) for the loss "cross_entropy", or (n, K) for "squared_error"; ``weights`` is
+    float64 of shape (n,).
+    """
+
+    loss: str
+    values: Any
+    weights: Any
+
+
+class Step(NamedTuple):
+    """A gradient that is ready: the mean loss of ``size`` targets, and the tokens they used."""
+
+    loss: float
+    size: int
+    tokens: Any
+
+
+class Gradient:
+    """Computes gradients of a model.
+
+    Parameters
+    ----------
+    model : Model
+    targets : Targets
+    n_threads : int
+    """
+
+    def __init__(self, model: Model, targets: Targets, n_threads: int):
+        self.model, self._targets, self._n_threads = model, targets, n_threads
+        self.grads: Parameters = model.parameters.zeros_like()
+        self._workspace = Workspace(model.dtype)
+        self._seen = np.zeros(model.n_tokens, np.uint8)
+
+    def steps(self, sequences: Any, rows: Any, n_steps: int | None = None, dropout: Any = None) -> Iterator[Step]:
+        """Gradients of a minibatch, in `grads` when they are yielded: one, or one for each piece of time.
+
+        Parameters
+        ----------
+        sequences : Sequences
+        rows : int64 array of shape (B,)
+        n_steps : int, optional
+            Truncation: no gradient flows further back than so many time steps. With a target each step the batch goes
+            in pieces of ``n_steps``, each with a gradient of its own; the states are carried on.
+        dropout : Dropout, optional
+        """
+        batch = make_batch(sequences, rows)
+        longest = int(batch.lengths[0])
+        n_steps = longest if n_steps is None else n_steps
+        if self.model.pooling is None:
+            for begin, piece, trace in self._walk(batch, n_steps, dropout):
+                index = step_rows(piece, trace.packing)
+                tokens = self._clear(piece, trace.packing)
+                loss = self._step_targets(piece, trace, begin, index, 1.0 / len(index), dropout)
+                yield Step(loss, len(index), tokens)
+            return
+        tokens = self._clear(batch, None)
+        scale = 1.0 / len(rows)
+        if longest <= n_steps:
+            loss = self._whole(batch, scale, dropout)
+        elif self.model.pooling == "last":
+            loss = self._last_steps(batch, n_steps, scale, dropout)
+        else:
+            loss = self._in_pieces(batch, n_steps, scale, dropout)
+        yield Step(loss, len(rows), tokens)
+
+    def full(self, sequences, rows):
+        """Mean loss over the given sequences; its gradient is assigned to `grads`. No more than a part is in memory."""
+        self.grads.flat[:] = 0.0
+        by_length = rows[np.argsort(-sequences.lengths[rows], kind="stable")]
+        lengths = sequences.lengths[by_length]
+        size = int(lengths.sum()) if self.model.pooling is None else len(rows)
+        loss = 0.0
+        for part in np.split(by_length, np.flatnonzero(np.diff(np.cumsum(lengths) // FULL_STEPS)) + 1):
+            batch = make_batch(sequences, part)
+            if self.model.pooling is None:
+                for begin, piece, trace in self._walk(batch, int(batch.lengths[0]), None):
+                    loss += self._step_targets(piece, trace, begin, step_rows(piece, trace.packing), 1.0 / size, None)
+            else:
+                loss += self._whole(batch, 1.0 / size, None)
+        return loss
+
+    # --- parts: each adds to grads and returns its share of the loss --------------------------------------------------
+
+    def _walk(self, batch, n_steps, dropout, record=True, initial=None):
+        return self.model.walk(batch, n_steps, self._workspace, self._n_threads, record, initial, dropout)
+
+    def _step_targets(self, piece, trace, begin, index, scale, dropout):
+        """A piece with a target each time step."""
+        states, packing = trace.states[-1][trace.packing.n_rows :], trace.packing
+        if dropout is None or dropout.rate == 0:
+            loss, dy = self._head(states, index, scale)
+        else:
+            here = replace(dropout, step_offset=dropout.step_offset + begin)
+            place = 0, self.model.stack.hidden_size, packing.steps(0)
+            loss, dy = self._head(here.apply(states, *place, out=self._room(states)), index, scale)
+            here.apply(dy, *place)
+        self._backward(piece, trace, dy=dy)
+        return loss
+
+    def _whole(self, batch, scale, dropout, initial=None):
+        """A batch with a target each sequence, whole."""
+        pool = self.model.pool(batch, in_pieces=False)
+        ((begin, piece, trace),) = self._walk(batch, int(batch.lengths[0]), dropout, initial=initial)
+        pool.add(trace, begin)
+        loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
+        self._backward(piece, trace, **pool.gradient(dpooled, batch.lengths, trace, begin, self._workspace))
+        return loss
+
+    def _last_steps(self, batch, n_steps, scale, dropout):
+        """A batch of which the last ``n_steps`` of each sequence alone receive a gradient."""
+        kept = np.minimum(batch.lengths, n_steps)
+        before = Batch(batch.values, batch.rows, batch.starts, batch.lengths - kept).piece(0, int(batch.lengths[0]))
+        stack = self.model.stack
+        shape = len(stack.directions), len(batch.rows), stack.hidden_size
+        initial = tuple(np.zeros(shape, stack.dtype) for _ in range(2 if stack.has_cell_state else 1))
+        for _, piece, trace in self._walk(before, min(n_steps, PREDICT_STEPS), dropout, record=False):
+            for whole, part in zip(initial, stack.final_states(trace), strict=True):
+                whole[:, : len(piece.rows)] = part
+        last = Batch(batch.values, batch.rows, batch.starts + batch.lengths - kept, kept)
+        if dropout is not None:
+            dropout = replace(dropout, step_offset=int(batch.lengths[0]))  # other masks than those before
+        return self._whole(last, scale, dropout, initial)
+
+    def _in_pieces(self, batch, n_steps, scale, dropout):
+        """A batch whose pooled states hang on all steps: once through for them, once more for the gradient."""
+        pool = self.model.pool(batch, in_pieces=True)
+        initial: list[tuple | None] = [None]
+        for begin, piece, trace in self._walk(batch, n_steps, dropout, record=False):
+            pool.add(trace, begin)
+            n_next = np.count_nonzero(piece.lengths == n_steps)
+            initial.append(tuple(part[:, :n_next] for part in self.model.stack.final_states(trace)))
+        loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
+        for k, begin in enumerate(range(0, int(batch.lengths[0]), n_steps)):
+            piece = batch.piece(begin, n_steps)
+            given = initial[k]
+            given = given and tuple(part[:, : len(piece.rows)] for part in given)
+            drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
+            ((_, piece, trace),) = self._walk(piece, n_steps, drops, initial=given)
+            n_rows = len(piece.rows)
+            gradient = pool.gradient(dpooled[:n_rows], batch.lengths[:n_rows], trace, begin, self._workspace)
+            self._backward(piece, trace, **gradient)
+        return loss
+
+    def _pooled_targets(self, pool, batch, scale, dropout):
+        pooled = pool.pooled(batch.lengths)
+        if dropout is None or dropout.rate == 0:
+            return self._head(pooled, batch.rows, scale)
+        loss, dpooled = self._head(dropout.apply(pooled, 0, out=self._room(pooled)), batch.rows, scale)
+        return loss, dropout.apply(dpooled, 0)
+
+    def _head(self, inputs, index, scale):
+        loss, values, weights = self._targets
+        return self.model.head.gradient(
+            loss, inputs, index, values, weights, scale, self.grads, self._workspace, self._n_threads
+        )
+
+    def _room(self, array):
+        return self._workspace.take("dropped", *array.shape)
+
+    def _backward(self, piece, trace, **gradient):
+        model, stack, dx = self.model, self.model.stack, None
+        if model.n_tokens:
+            dx = self._workspace.take("dx of the embeddings", *stack.dx_shape(trace.packing))
+        stack.backward(trace, self.grads, self._n_threads, dx=dx, **gradient)
+        if dx is not None:
+            index = step_rows(piece, trace.packing)
+            batches.scatter_embeddings(piece.values.reshape(-1), index, dx, self.grads.arrays[TABLE])
+
+    def _clear(self, batch, packing):
+        """Set the gradient to zero; returns the tokens of the batch, whose rows of the table were set to zero too."""
+        if not self.model.n_tokens:
+            self.grads.flat[:] = 0.0
+            return None
+        index = step_rows(batch, packing or self._workspace.packing(batch.lengths))
+        tokens = np.empty(len(index), np.int64)
+        tokens = tokens[: batches.used_tokens(batch.values.reshape(-1), index, self._seen, tokens)]
+        zero_gradient(self.grads, tokens)
+        return tokens

@@ -1,0 +1,77 @@
+"""Integer tokens: what X may be where the first layer reads embeddings."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from fastrecur.sequences import array_or_elements
+
+
+def as_tokens(sequences, X, n_known=None):
+    """Sequences of tokens as int64.
+
+    Parameters
+    ----------
+    sequences : Sequences
+        What `fastrecur.sequences.check_sequences` made of X.
+    X : object
+        What the caller gave: its dtype tells integers from floats.
+    n_known : int, optional
+        V, the size of the vocabulary; tokens from V on are unknown.
+
+    Returns
+    -------
+    Sequences
+        With ``values`` of shape (S, 1), int64.
+
+    Raises
+    ------
+    ValueError
+        If there is more than one feature a time step, or a token is not an integer, negative or unknown.
+
+    Examples
+    --------
+    >>> from fastrecur.sequences import check_sequences
+    >>> from fastrecur.tokens import as_tokens
+    >>> X = [[3, 1, 2], [0]]
+    >>> as_tokens(check_sequences(X), X).values.ravel()
+    array([3, 1, 2, 0])
+    """
+    if sequences.n_features != 1:
+        raise ValueError(
+            f"X has {sequences.n_features} features a time step, but embedding_dim needs one integer token a time "
+            "step: pass an array (n, T) or a list of (T_i,) arrays, or set embedding_dim=None."
+        )
+    dtype = _float_dtype(X)
+    if dtype is not None:
+        raise ValueError(
+            f"X holds floats (dtype {dtype}), but embedding_dim needs integer tokens. Convert X to integers "
+            "(astype(int)), or set embedding_dim=None for features."
+        )
+    values = sequences.values[:, 0]
+    wrong = (values < 0) | (values != np.floor(values))
+    if n_known is not None:
+        wrong |= values >= n_known
+    if wrong.any():
+        row = int(wrong.argmax())
+        sequence = int(np.searchsorted(sequences.starts, row, side="right")) - 1
+        place = f"at sequence {sequence}, step {row - sequences.starts[sequence]}"
+        if values[row] < 0:
+            raise ValueError(f"X holds the negative token {values[row]:g} {place}. Tokens count from 0.")
+        if values[row] != np.floor(values[row]):
+            raise ValueError(f"X holds {values[row]:g} {place}, which is no token. embedding_dim needs integers.")
+        raise ValueError(
+            f"X holds the unknown token {values[row]:g} {place}: the vocabulary has {n_known} tokens, 0 to "
+            f"{n_known - 1}. Map unknown tokens to one that fit has seen (SequenceTokenizer does), or fit with more."
+        )
+    return replace(sequences, values=values.astype(np.int64)[:, np.newaxis])
+
+
+def _float_dtype(X):
+    """The dtype of X, or of the first array in it, that holds floats; None where all are integers."""
+    X, elements = array_or_elements(X)
+    for part in [X] if elements is None else elements:
+        dtype = np.asarray(part).dtype
+        if dtype.kind == "f":
+            return dtype
+    return None
