@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from fastrecur import persistence
 from fastrecur.kernels import reference
 from fastrecur.kernels.steps import step_table
 from fastrecur.sequences import check_sequences
@@ -29,7 +30,7 @@ class Problem:
     """One batch for one cell: the arguments of its kernels, in float64, with the reference's shapes.
 
     ``weights`` holds w_ih, w_hh, bias (GRU: bias_ih, bias_hh) in the order of the arguments; ``c`` and ``dc`` are
-    None unless the cell is an LSTM. What a kernel must assign is NaN.
+    None unless the cell is an LSTM; ``mask`` is that of the recurrent dropout. What a kernel must assign is NaN.
     """
 
     cell: str
@@ -44,6 +45,7 @@ class Problem:
     dy: np.ndarray
     dh: np.ndarray
     dc: np.ndarray | None
+    mask: np.ndarray | None = None
 
 
 def make_problem(cell, lengths, n_features, n_hidden, reverse=False, seed=0):
@@ -83,11 +85,11 @@ def reference_forward(p):
     """Run the reference forward: fills ``p.h``, ``p.c`` and ``p.gates``."""
     weights = p.weights.values()
     if p.cell == "lstm":
-        reference.lstm_forward(*weights, p.x, p.steps, p.h, p.c, p.gates)
+        reference.lstm_forward(*weights, p.x, p.steps, p.h, p.c, p.gates, p.mask)
     elif p.cell == "gru":
-        reference.gru_forward(*weights, p.x, p.steps, p.h, p.gates)
+        reference.gru_forward(*weights, p.x, p.steps, p.h, p.gates, p.mask)
     else:
-        reference.rnn_forward(*weights, p.x, p.steps, p.h, relu=p.cell == "rnn_relu")
+        reference.rnn_forward(*weights, p.x, p.steps, p.h, p.cell == "rnn_relu", p.mask)
 
 
 def reference_backward(p, dweights=None):
@@ -99,17 +101,15 @@ def reference_backward(p, dweights=None):
     if dweights is None:
         dweights = {name: np.zeros_like(w) for name, w in p.weights.items()}
     dx = np.full_like(p.x, np.nan)
-    w_ih, w_hh = p.weights["w_ih"], p.weights["w_hh"]
+    given, out = (p.weights["w_ih"], p.weights["w_hh"], p.x, p.steps, p.h), (dx, *dweights.values())
     gradients = {**dweights, "x": dx, "h": p.dh}
     if p.cell == "lstm":
         gradients["c"] = p.dc
-        reference.lstm_backward(w_ih, w_hh, p.x, p.steps, p.h, p.c, p.gates, p.dy, p.dh, p.dc, dx, *dweights.values())
+        reference.lstm_backward(*given, p.c, p.gates, p.dy, p.dh, p.dc, *out, p.mask)
     elif p.cell == "gru":
-        reference.gru_backward(w_ih, w_hh, p.x, p.steps, p.h, p.gates, p.dy, p.dh, dx, *dweights.values())
+        reference.gru_backward(*given, p.gates, p.dy, p.dh, *out, p.mask)
     else:
-        reference.rnn_backward(
-            w_ih, w_hh, p.x, p.steps, p.h, p.gates, p.dy, p.dh, dx, *dweights.values(), relu=p.cell == "rnn_relu"
-        )
+        reference.rnn_backward(*given, p.gates, p.dy, p.dh, *out, p.cell == "rnn_relu", p.mask)
     return gradients
 
 
@@ -221,3 +221,39 @@ def threading_layer(name):
     """Environment of a process of two threads on a threading layer of Numba's, which finds pip's tbb by the path."""
     library = os.pathsep.join([str(Path(sys.prefix) / "lib"), os.environ.get("LD_LIBRARY_PATH", "")])
     return {"NUMBA_THREADING_LAYER": name, "NUMBA_NUM_THREADS": "2", "LD_LIBRARY_PATH": library}
+
+
+def assert_same_value(a, b):
+    """Equal plain values and arrays: the same types, dtypes, shapes and keys all the way down; NaN equals NaN."""
+    assert type(a) is type(b), (a, b)
+    if isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        if a.dtype.kind == "O":
+            assert_same_value(a.ravel().tolist(), b.ravel().tolist())
+        else:
+            assert a.tobytes() == b.tobytes()
+    elif isinstance(a, dict):
+        assert_same_value(list(a.items()), list(b.items()))
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b)
+        for left, right in zip(a, b, strict=True):
+            assert_same_value(left, right)
+    elif isinstance(a, np.random.RandomState):
+        assert_same_value(a.get_state(), b.get_state())
+    elif isinstance(a, np.generic):
+        assert_same_value(np.asarray(a), np.asarray(b))
+    elif isinstance(a, float):
+        assert repr(a) == repr(b)
+    else:
+        assert a == b
+
+
+def assert_same_estimator(loaded, estimator):
+    """An estimator out of a file has the parameters and attributes of the one saved, but for those that stay out."""
+    assert type(loaded) is type(estimator)
+    kept = {name: value for name, value in vars(estimator).items() if not name.startswith(persistence.LEFT_OUT)}
+    assert vars(loaded).keys() == kept.keys()
+    for name in kept:
+        assert_same_value(getattr(loaded, name), kept[name])
+    assert_same_value(loaded.get_params(), estimator.get_params())
