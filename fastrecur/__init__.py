@@ -2,7 +2,7 @@
 
 ``RNNClassifier``, ``LSTMClassifier``, ``GRUClassifier`` and the regressors of the same cells take sequences, of equal
 length or not, in pipelines and searches. ``fastrecur.layers`` has the layers alone, ``fastrecur.preprocessing`` what
-comes before. ``python -m fastrecur`` shows them at work.
+comes before; ``load`` rebuilds what an estimator's ``save`` wrote. ``python -m fastrecur`` shows them at work.
 """
 
 from fastrecur.estimators.estimators import (
@@ -14,6 +14,7 @@ from fastrecur.estimators.estimators import (
     RNNRegressor,
 )
 from fastrecur.installation import show_versions, warmup
+from fastrecur.persistence import load
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "LSTMRegressor",
     "RNNClassifier",
     "RNNRegressor",
+    "load",
     "show_versions",
     "warmup",
 ]

@@ -1,114 +1,47 @@
-"""What all six estimators share: parameters, validation, the network behind them."""
+"""What all six estimators share: validation, the network behind them, `fit` and `partial_fit`."""
 
 import os
 import re
-from numbers import Integral, Real
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight
 
-from fastrecur.estimators.training import Training, Validation, fitted_attributes, train, warn_of_ending
+from fastrecur.estimators.parameters import NetworkParameters, check_combination
+from fastrecur.estimators.targets import stack_targets
+from fastrecur.estimators.tasks import Tasks
+from fastrecur.estimators.training import (
+    Training,
+    Validation,
+    fitted_attributes,
+    resumed_record,
+    to_go_on_with,
+    train,
+    warn_of_ending,
+)
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
+from fastrecur.network.gradient import Targets
 from fastrecur.network.model import Model, training_memory
 from fastrecur.sequences import check_sequences
+from fastrecur.tokens import as_tokens
 
 _GIBIBYTE = 2**30
 
 
-class _Count(Interval):
-    """Constraint of a parameter: an integer from 1 on. True, an integer to Python, is none."""
-
-    def __init__(self):
-        super().__init__(Integral, 1, None, closed="left")
-
-    def is_satisfied_by(self, val):
-        return not isinstance(val, bool) and super().is_satisfied_by(val)
-
-
-class RecurrentEstimator(BaseEstimator):
+@dataclass(eq=False, repr=False, kw_only=True)
+class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator):
     """Base of the estimators; `_cell` and the loss come from the subclasses."""
 
-    _cell = ""
-    _loss = ""
-    classes_: Any
+    _architecture: dict[str, Any] = field(init=False)  # set by `fit`: no parameters
+    classes_: Any = field(init=False)
 
-    _parameter_constraints: ClassVar[dict] = {
-        "hidden_size": [_Count()],
-        "num_layers": [_Count()],
-        "bidirectional": ["boolean"],
-        "pooling": [StrOptions({"last"})],
-        "solver": [StrOptions({"adam", "sgd"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), _Count()],
-        "max_iter": [_Count()],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [_Count()],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "n_threads": [_Count(), None],
-        "dtype": [StrOptions({"float32", "float64"})],
-    }
-
-    def __init__(
-        self,
-        hidden_size=64,
-        *,
-        num_layers=1,
-        bidirectional=False,
-        pooling="last",
-        solver="adam",
-        learning_rate_init=0.005,
-        momentum=0.9,
-        alpha=1e-4,
-        batch_size="auto",
-        max_iter=200,
-        tol=1e-4,
-        n_iter_no_change=10,
-        early_stopping=False,
-        validation_fraction=0.1,
-        max_grad_norm=1.0,
-        shuffle=True,
-        random_state=None,
-        warm_start=False,
-        verbose=False,
-        n_threads=None,
-        dtype="float32",
-    ):
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.pooling = pooling
-        self.solver = solver
-        self.learning_rate_init = learning_rate_init
-        self.momentum = momentum
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.max_grad_norm = max_grad_norm
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.n_threads = n_threads
-        self.dtype = dtype
-
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Train the network on sequences.
@@ -116,9 +49,10 @@ class RecurrentEstimator(BaseEstimator):
         Parameters
         ----------
         X : array (n, T, F); array or DataFrame (n, T); list of (T_i, F) or (T_i,) arrays
-            Sequences: see `fastrecur.sequences.check_sequences`.
+            Sequences: see `fastrecur.sequences.check_sequences`. With ``embedding_dim`` they hold integer tokens.
         y : array of shape (n,) or, for regression, (n, K)
-            One target a sequence.
+            One target a sequence. With ``return_sequences`` one a time step: (n, T) or a list of (T_i,) arrays; for
+            regression (n, T, K) or a list of (T_i, K) arrays too.
         sample_weight : array of shape (n,), optional
             Weights of the sequences in the loss. Equal weights by default.
 
@@ -138,30 +72,66 @@ class RecurrentEstimator(BaseEstimator):
         RuntimeWarning
             If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept. An interrupt
             before the first epoch is whole, or a second one, is raised and leaves the estimator as it was.
+
+        Notes
+        -----
+        With ``warm_start`` a fit begins from the weights of the last one. If that one was stopped early (from the
+        keyboard, by a callback, or because it was made of calls of `partial_fit`), it goes on with the moments of the
+        solver and the random numbers too: the epochs that it lacks are run, and the result is that of a fit that was
+        never stopped, bit for bit (with "lbfgs", which begins anew, it is not).
         """
+        return self._fit(X, y, sample_weight, continued=self.warm_start and hasattr(self, "weights_"))
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _partial_fit(self, X, y, sample_weight, classes=None):
+        if self.solver == "lbfgs":
+            raise ValueError("partial_fit sees some data at a time, but solver='lbfgs' needs all. Take solver='adam'.")
+        if isinstance(getattr(self, "class_weight", None), str):
+            raise ValueError(
+                "class_weight='balanced' counts the classes of all data, of which partial_fit sees some at a time. "
+                "Pass a dict of weights."
+            )
+        if self.early_stopping:
+            raise ValueError("partial_fit keeps no sequences out: set early_stopping=False, or call fit.")
+        return self._fit(X, y, sample_weight, hasattr(self, "weights_"), classes, partial=True)
+
+    def _fit(self, X, y, sample_weight, continued, classes=None, partial=False):
         before = dict(self.__dict__)
         try:
-            training = self._prepare(X, y, sample_weight)
-            train(training)
+            training = self._prepare(X, y, sample_weight, continued, classes, partial)
+            metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+            with Tasks(self, training, X, y, metadata, silent=partial) as tasks:
+                train(training, tasks)
             self.__dict__.update(fitted_attributes(training))
         except BaseException:
-            self.__dict__ = before
+            self.__dict__ = before | {k: v for k, v in self.__dict__.items() if "callback" in k}
             raise
         warn_of_ending(training)
         return self
 
-    def _prepare(self, X, y, sample_weight):
+    def _prepare(self, X, y, sample_weight, continued, classes, partial):
         """Everything up to the first epoch: all checks, the network, the split."""
-        continued = self.warm_start and hasattr(self, "weights_")
+        check_combination(self, self._cell)
         sequences = self._check_sequences(X, self.dtype, reset=not continued)
+        if self.embedding_dim is not None:
+            n_known = (self._architecture["n_tokens"] or None) if continued else None
+            sequences = as_tokens(sequences, X, n_known)
         refuse_masked(sample_weight, "sample_weight")
-        weights, unit = self._check_weights(sample_weight, sequences)
-        targets = self._read_targets(y, weights, continued)
-        batch_size = min(32 if self.batch_size == "auto" else int(self.batch_size), len(targets))
-        architecture = self._wanted_architecture(sequences.n_features, self._n_outputs(targets))
-        _check_memory(self._cell, sequences, batch_size, architecture)
+        weights = self._sequence_weights(sample_weight, len(sequences))
+        values, target_weights = self._read_targets(y, sequences, weights, continued, classes)
+        n_outputs = self._n_outputs(values)
+        resume = to_go_on_with(self, partial) if continued else None
+        unit = resume["weight_unit"] if partial and resume and resume["unfinished"] else None
+        target_weights, unit = _with_unit_mean(target_weights, unit)
+        batch_size = min(32 if self.batch_size == "auto" else int(self.batch_size), len(sequences))
+        architecture = self._wanted_architecture(sequences, n_outputs, continued)
+        _check_memory(self._cell, sequences, batch_size, self.bptt_steps, architecture)
         random_state = check_random_state(self.random_state)
-        rows, kept_out = self._split(targets, random_state)
+        if resume is not None:
+            random_state = np.random.RandomState()
+            random_state.set_state(resume["random_state"])
+        seed = resume["split_seed"] if resume else None
+        rows, kept_out, seed = self._split(values, sequences, random_state, seed)
         self._check_influence(weights, rows, kept_out)
         if continued:
             self._check_continued(architecture)
@@ -170,34 +140,39 @@ class RecurrentEstimator(BaseEstimator):
         if continued:
             model.load(self.weights_)
         else:
-            model.initialise(random_state)
-        validation = None
-        if len(kept_out):
-            validation = Validation(sequences.take(kept_out), targets[kept_out], weights[kept_out])
+            options = {"forget_bias": self.forget_bias} if self._cell == "lstm" else {}
+            model.initialise(random_state, preset=self.init, longest=sequences.max_length, **options)
         return Training(
             estimator=self,
             model=model,
             sequences=sequences,
-            targets=targets,
-            weights=weights,
+            targets=Targets(self._loss, values, target_weights),
             weight_unit=unit,
             rows=rows,
             batch_size=min(batch_size, len(rows)),
-            validation=validation,
+            validation=self._validation(sequences, values, target_weights, kept_out),
             random_state=random_state,
+            split_seed=seed,
             n_threads=resolve_threads(self.n_threads),
+            resumed=resumed_record(self, resume, partial),
+            partial=partial,
         )
 
-    def _wanted_architecture(self, n_features, n_outputs):
+    def _wanted_architecture(self, sequences, n_outputs, continued):
         """Arguments of `Model`, numbers as Python's, in which nothing overflows."""
+        n_tokens = 0
+        if self.embedding_dim is not None:
+            n_tokens = self._architecture["n_tokens"] if continued else int(sequences.values.max()) + 1
         return {
-            "n_features": n_features,
+            "n_features": sequences.n_features if self.embedding_dim is None else int(self.embedding_dim),
             "hidden_size": int(self.hidden_size),
             "n_outputs": n_outputs,
             "num_layers": int(self.num_layers),
             "n_directions": 2 if self.bidirectional else 1,
             "relu": getattr(self, "nonlinearity", "tanh") == "relu",
             "dtype": self.dtype,
+            "pooling": None if self.return_sequences else self.pooling,
+            "n_tokens": n_tokens,
         }
 
     # --- checks ------------------------------------------------------------------------------------------------------
@@ -212,42 +187,41 @@ class RecurrentEstimator(BaseEstimator):
             )
         return sequences
 
-    def _read_targets(self, y, weights, continued):
-        """What `_check_targets` makes of y; its errors name y."""
+    def _read_targets(self, y, sequences, weights, continued, classes):
+        """What `_check_targets` makes of y, and a weight for each target; its errors name y."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         refuse_masked(y, "y")
         try:
-            return self._check_targets(y, weights, continued)
+            if self.return_sequences:
+                y, weights = stack_targets(y, sequences.lengths), np.repeat(weights, sequences.lengths)
+            return self._check_targets(y, weights, continued, classes)
         except (TypeError, ValueError) as error:
-            if re.search(r"\by\b", str(error)):
+            if re.search(r"\b(y|class_weight|classes)\b", str(error)):
                 raise
             text = str(error).strip().split("\n")[0]  # scikit-learn shows the array below
             raise type(error)(f"y cannot be the targets: {text}") from error
 
-    def _check_weights(self, sample_weight, sequences):
-        """Weights with mean 1, float64, and what they were divided by for it (None without weights)."""
+    def _sequence_weights(self, sample_weight, n_sequences):
+        """Weights of the sequences as they were given, float64."""
         if sample_weight is None:
-            return np.ones(len(sequences)), None
+            return np.ones(n_sequences)
         weights = _check_sample_weight(
             sample_weight,
-            sequences.lengths,
+            np.empty(n_sequences),
             dtype=np.float64,
             ensure_non_negative=True,
             allow_all_zero_weights=True,
         )
-        largest = weights.max()
-        if largest == 0:
+        if weights.max() == 0:
             raise ValueError("sample_weight is all zero. Give at least one sequence a positive weight.")
-        weights = weights / largest
-        mean = weights.mean()
-        return weights / mean, float(largest * mean)
+        return weights
 
-    def _check_number(self, y, n_sequences):
-        """There must be one target a sequence."""
-        if len(y) != n_sequences:
+    def _check_number(self, y, n_targets):
+        """There must be one target a sequence (those of time steps have been counted)."""
+        if len(y) != n_targets:
             raise ValueError(
-                f"y has {len(y)} target(s), but X has {n_sequences} sequence(s): inconsistent numbers of samples. "
+                f"y has {len(y)} target(s), but X has {n_targets} sequence(s): inconsistent numbers of samples. "
                 "Pass one target a sequence."
             )
 
@@ -260,18 +234,36 @@ class RecurrentEstimator(BaseEstimator):
                     "positive weight, change random_state or set early_stopping=False."
                 )
 
-    def _split(self, targets, random_state):
-        """Rows to train on and rows to validate on (none without early stopping)."""
-        n = len(targets)
+    def _split(self, values, sequences, random_state, seed):
+        """Rows to train on, rows to validate on (none without early stopping), and the seed of the split."""
+        n = len(sequences)
         if not self.early_stopping:
-            return np.arange(n), np.arange(0)
+            return np.arange(n), np.arange(0), seed
         n_validation = int(np.ceil(self.validation_fraction * n))
         if n_validation >= n:
             raise ValueError(
                 f"early_stopping with validation_fraction={self.validation_fraction} leaves none of {n} sequence(s) to "
                 "train on. Lower validation_fraction or set early_stopping=False."
             )
-        return self._split_rows(targets, n_validation, random_state)
+        if seed is None:
+            seed = int(random_state.randint(2**31))
+        rows, kept_out = self._split_rows(values, n, n_validation, seed)
+        return rows, kept_out, seed
+
+    def _validation(self, sequences, values, weights, kept_out):
+        """`Validation` on the sequences kept out, or None."""
+        if not len(kept_out):
+            return None
+        index = kept_out
+        if self.return_sequences:
+            spans = zip(sequences.starts[kept_out], sequences.lengths[kept_out], strict=True)
+            index = np.concatenate([np.arange(start, start + length) for start, length in spans])
+        if not weights[index].any():
+            raise ValueError(
+                f"class_weight and sample_weight leave the {len(kept_out)} sequence(s) to validate on no weight. "
+                "Change them or random_state, or set early_stopping=False."
+            )
+        return Validation(sequences.take(kept_out), values[index], weights[index])
 
     def _check_continued(self, architecture):
         """With warm_start the network must still be the one that was fitted."""
@@ -283,21 +275,6 @@ class RecurrentEstimator(BaseEstimator):
                 "Change it back, or set warm_start=False to begin anew."
             )
 
-    # --- prediction --------------------------------------------------------------------------------------------------
-
-    def _fitted_model(self):
-        model = Model(self._cell, **self._architecture)
-        model.load(self.weights_)
-        return model
-
-    def _raw_outputs(self, X):
-        """Outputs of the head (n, K), and the sequences."""
-        check_is_fitted(self)
-        constraints = {"n_threads": self._parameter_constraints["n_threads"]}  # of what may be set after fit
-        validate_parameter_constraints(constraints, {"n_threads": self.n_threads}, type(self).__name__)
-        sequences = self._check_sequences(X, self._architecture["dtype"], reset=False)
-        return self._fitted_model().outputs(sequences, resolve_threads(self.n_threads)), sequences
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = True
@@ -305,22 +282,37 @@ class RecurrentEstimator(BaseEstimator):
         return tags
 
 
+def _with_unit_mean(weights, unit=None):
+    """Weights with mean 1, and what they were divided by for it; or divided by the given ``unit``."""
+    largest = weights.max()
+    if largest == 0:
+        raise ValueError("class_weight and sample_weight leave no target a weight. Give at least one a positive one.")
+    if unit is None:
+        unit = float(largest * (weights / largest).mean())
+    return weights / unit, unit
+
+
 def _as_parameters(architecture):
     """The network by the names that the caller knows."""
+    tokens = architecture["n_tokens"] > 0
     return {
         "hidden_size": architecture["hidden_size"],
         "num_layers": architecture["num_layers"],
         "bidirectional": architecture["n_directions"] == 2,
         "nonlinearity": "relu" if architecture["relu"] else "tanh",
         "dtype": architecture["dtype"],
-        "number of features": architecture["n_features"],
+        "return_sequences": architecture["pooling"] is None,
+        "pooling": architecture["pooling"] or "last",
+        "embedding_dim": architecture["n_features"] if tokens else None,
+        "number of features": 1 if tokens else architecture["n_features"],
         "number of outputs": architecture["n_outputs"],
     }
 
 
-def _check_memory(cell, sequences, batch_size, architecture):
+def _check_memory(cell, sequences, batch_size, bptt_steps, architecture):
     """Refuse a batch whose buffers exceed the machine's memory."""
-    longest = int(np.sort(sequences.lengths)[-batch_size:].sum())
+    lengths = np.sort(sequences.lengths)[-batch_size:]
+    longest = int(np.minimum(lengths, min(bptt_steps or lengths[-1], lengths[-1])).sum())
     needed = training_memory(cell, longest, **architecture)
     available = _physical_memory()
     if available is not None and needed > available:
@@ -328,7 +320,7 @@ def _check_memory(cell, sequences, batch_size, architecture):
             f"A batch of batch_size={batch_size} sequences with hidden_size={architecture['hidden_size']}, "
             f"num_layers={architecture['num_layers']} and up to {sequences.max_length} time steps needs about "
             f"{needed / _GIBIBYTE:.1f} GiB to train; this machine has {available / _GIBIBYTE:.1f} GiB. "
-            "Lower batch_size, hidden_size or num_layers, or cut the sequences."
+            "Lower batch_size, hidden_size or num_layers, cut the sequences, or set bptt_steps."
         )
 
 

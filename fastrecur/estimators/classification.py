@@ -1,5 +1,9 @@
 """What classifiers add: labels, probabilities, a stratified split."""
 
+from dataclasses import dataclass
+from numbers import Real
+from typing import ClassVar
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -10,16 +14,37 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite
 
 from fastrecur.estimators.base import RecurrentEstimator
+from fastrecur.estimators.parameters import ClassifierParameters
+from fastrecur.estimators.prediction import SequencePredictor
 from fastrecur.kernels.cpu.head import softmax
 
 
-class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
-    """One label a sequence: softmax over the classes, cross entropy."""
+@dataclass(eq=False, repr=False, kw_only=True)
+class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator, ClassifierParameters):
+    """One label a sequence, or a time step: softmax over the classes, cross entropy."""
 
-    _loss = "cross_entropy"
+    _loss: ClassVar[str] = "cross_entropy"
 
-    def _check_targets(self, y, weights, continued):
-        """Labels as numbers 0..K-1, int64; sets `classes_`."""
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Run one epoch over the sequences, from the weights of the last one.
+
+        A fit that is made of calls of this on the same sequences can be gone on with by `fit` with ``warm_start``.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array of shape (K,), optional
+            All labels that will ever come; needed in the first call if y lacks one.
+
+        Returns
+        -------
+        self : estimator
+        """
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def _check_targets(self, y, weights, continued, classes):
+        """Labels as numbers 0..K-1, int64, and weights with those of the classes; sets `classes_`."""
         y = column_or_1d(y, warn=True)
         self._check_number(y, len(weights))
         if y.dtype.kind in "fO":
@@ -27,44 +52,75 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
         check_classification_targets(y)
         encoder = LabelEncoder()
         if continued:
-            unknown = np.setdiff1d(y, self.classes_)
-            if len(unknown):
-                raise ValueError(
-                    f"warm_start=True continues with the classes {self.classes_.tolist()}, but y has "
-                    f"{unknown.tolist()} too. Set warm_start=False to begin anew."
-                )
+            self._check_classes(classes)
             encoder.classes_ = self.classes_
-            return encoder.transform(y).astype(np.int64)
-        labels = encoder.fit_transform(y).astype(np.int64)
+        else:
+            encoder.fit(y if classes is None else column_or_1d(classes))
+        unknown = np.setdiff1d(y, encoder.classes_)
+        if len(unknown):
+            source = "warm_start=True or partial_fit continues with the classes" if continued else "classes holds"
+            raise ValueError(
+                f"{source} {encoder.classes_.tolist()}, but y has {unknown.tolist()} too. Set warm_start=False to "
+                "begin anew, or pass all classes to the first partial_fit."
+            )
+        labels = encoder.transform(y).astype(np.int64)
         if len(encoder.classes_) < 2:
             raise ValueError(
-                f"y has one class only, {encoder.classes_[0]}, in {len(y)} sequence(s). A classifier needs at "
+                f"y has one class only, {encoder.classes_[0]}, in {len(y)} target(s). A classifier needs at "
                 "least 2 classes."
             )
         self.classes_ = encoder.classes_
-        return labels
+        return labels, weights * self._class_weights(labels, weights)[labels]
+
+    def _check_classes(self, classes):
+        if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes={np.unique(classes).tolist()} is not the same as on last call to partial_fit, was: "
+                f"{self.classes_.tolist()}."
+            )
+
+    def _class_weights(self, labels, weights):
+        """Weight of each class, (K,)."""
+        n_classes = len(self.classes_)
+        if self.class_weight is None:
+            return np.ones(n_classes)
+        if isinstance(self.class_weight, str):  # "balanced"
+            totals = np.bincount(labels, weights=weights, minlength=n_classes)
+            return np.divide(weights.sum(), n_classes * totals, out=np.zeros(n_classes), where=totals > 0)
+        places = {label: k for k, label in enumerate(self.classes_.tolist())}
+        found = np.ones(n_classes)
+        for label, weight in self.class_weight.items():
+            if label not in places:
+                raise ValueError(
+                    f"class_weight has the label {label!r}, which is none of the classes {self.classes_.tolist()}."
+                )
+            if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+                raise ValueError(f"class_weight of {label!r} must be a number of 0 or more, found {weight!r}.")
+            found[places[label]] = weight
+        return found
 
     def _n_outputs(self, targets):
         return len(self.classes_)
 
-    def _split_rows(self, targets, n_validation, random_state):
-        counts = np.bincount(targets, minlength=len(self.classes_))
-        if counts.min() < 2 or n_validation < len(self.classes_) or len(targets) - n_validation < len(self.classes_):
+    def _split_rows(self, values, n_sequences, n_validation, seed):
+        rows = np.arange(n_sequences)
+        if self.return_sequences:
+            return train_test_split(rows, test_size=n_validation, random_state=seed)
+        counts = np.bincount(values, minlength=len(self.classes_))
+        if counts.min() < 2 or n_validation < len(self.classes_) or n_sequences - n_validation < len(self.classes_):
             rare = self.classes_[counts.argmin()]
             raise ValueError(
                 f"early_stopping needs each class among the sequences it trains on and among the {n_validation} that "
-                f"it keeps out: found {len(self.classes_)} classes in {len(targets)} sequences, class {rare} "
+                f"it keeps out: found {len(self.classes_)} classes in {n_sequences} sequences, class {rare} "
                 f"{counts.min()} time(s). Pass more sequences, raise validation_fraction or set early_stopping=False."
             )
-        rows = np.arange(len(targets))
-        train, validation = train_test_split(rows, test_size=n_validation, stratify=targets, random_state=random_state)
-        return train, validation
+        return train_test_split(rows, test_size=n_validation, stratify=values, random_state=seed)
 
     def _validation_score(self, outputs, targets, weights):
         return float(accuracy_score(targets, outputs.argmax(axis=1), sample_weight=weights))
 
     def predict(self, X):
-        """Most probable class of each sequence.
+        """Most probable class of each sequence, or of each time step with ``return_sequences``.
 
         Parameters
         ----------
@@ -72,10 +128,17 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
 
         Returns
         -------
-        y : array of shape (n,)
+        y : array of shape (n,), or with ``return_sequences`` (n, T) or a list of (T_i,) arrays
         """
-        outputs, _ = self._raw_outputs(X)
+        outputs, sequences = self._raw_outputs(X)
+        return self._laid_out(self._decoded(outputs, None), sequences)
+
+    def _decoded(self, outputs, dtype):
+        """Labels of outputs."""
         return self.classes_[outputs.argmax(axis=1)]
+
+    def _metric(self, y, predicted, weights):
+        return float(accuracy_score(y, predicted, sample_weight=weights))
 
     def predict_proba(self, X):
         """Probability of each class.
@@ -86,13 +149,13 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
 
         Returns
         -------
-        probabilities : array of shape (n, K)
+        probabilities : array of shape (n, K), or with ``return_sequences`` (n, T, K) or a list of (T_i, K) arrays
             Columns in the order of `classes_`.
         """
-        outputs, _ = self._raw_outputs(X)
+        outputs, sequences = self._raw_outputs(X)
         probabilities = np.empty_like(outputs)
         softmax(outputs, probabilities)
-        return probabilities
+        return self._laid_out(probabilities, sequences)
 
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`.
@@ -103,7 +166,8 @@ class SequenceClassifier(ClassifierMixin, RecurrentEstimator):
 
         Returns
         -------
-        log_probabilities : array of shape (n, K)
+        log_probabilities : as `predict_proba`
         """
+        probabilities = self.predict_proba(X)
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            return [np.log(p) for p in probabilities] if isinstance(probabilities, list) else np.log(probabilities)

@@ -1,5 +1,8 @@
 """What regressors add: targets standardised inside, undone on the way out."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
@@ -7,6 +10,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
 
 from fastrecur.estimators.base import RecurrentEstimator
+from fastrecur.estimators.prediction import SequencePredictor
 
 
 def _deviation(centred, weights, size):
@@ -17,13 +21,31 @@ def _deviation(centred, weights, size):
     return np.where(deviation > 10 * np.finfo(float).eps * size, deviation, 1.0)
 
 
-class SequenceRegressor(RegressorMixin, RecurrentEstimator):
-    """One target or several a sequence: squared error."""
+@dataclass(eq=False, repr=False, kw_only=True)
+class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
+    """One target or several a sequence, or a time step: squared error."""
 
-    _loss = "squared_error"
+    _loss: ClassVar[str] = "squared_error"
 
-    def _check_targets(self, y, weights, continued):
-        """Standardised targets (n, K), float64; sets their (weighted) mean and scale."""
+    def partial_fit(self, X, y, sample_weight=None):
+        """Run one epoch over the sequences, from the weights of the last one.
+
+        The first call decides how targets are standardised; a fit stopped after so many epochs can be gone on with by
+        `fit` with ``warm_start``.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self : estimator
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _check_targets(self, y, weights, continued, classes):
+        """Standardised targets (n, K), float64, and the weights; sets their (weighted) mean and scale."""
         if getattr(getattr(y, "dtype", None), "kind", None) in ("m", "M"):
             raise TypeError(f"y must hold numbers, found an array of dtype {y.dtype}. Convert times to numbers first.")
         y = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y")
@@ -41,13 +63,13 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
             self._y_ndim = y.ndim
             self._y_mean = np.average(targets, axis=0, weights=weights)
             self._y_scale = _deviation(targets - self._y_mean, weights, np.abs(self._y_mean))
-        return (targets - self._y_mean) / self._y_scale
+        return (targets - self._y_mean) / self._y_scale, weights
 
     def _n_outputs(self, targets):
         return targets.shape[1]
 
-    def _split_rows(self, targets, n_validation, random_state):
-        return train_test_split(np.arange(len(targets)), test_size=n_validation, random_state=random_state)
+    def _split_rows(self, values, n_sequences, n_validation, seed):
+        return train_test_split(np.arange(n_sequences), test_size=n_validation, random_state=seed)
 
     def _validation_score(self, outputs, targets, weights):
         if len(targets) < 2:  # R^2 is not defined for one sequence
@@ -55,7 +77,7 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
         return float(r2_score(targets, outputs, sample_weight=weights))
 
     def predict(self, X):
-        """Predicted targets of each sequence.
+        """Predicted targets of each sequence, or of each time step with ``return_sequences``.
 
         Parameters
         ----------
@@ -63,12 +85,19 @@ class SequenceRegressor(RegressorMixin, RecurrentEstimator):
 
         Returns
         -------
-        y : array of shape (n,) or (n, K)
+        y : array of shape (n,) or (n, K), or with ``return_sequences`` (n, T[, K]) or a list of (T_i[, K]) arrays
             As the y of `fit`, in the dtype of X.
         """
         outputs, sequences = self._raw_outputs(X)
-        y = (outputs * self._y_scale + self._y_mean).astype(sequences.values.dtype)
+        return self._laid_out(self._decoded(outputs, sequences.values.dtype), sequences)
+
+    def _decoded(self, outputs, dtype):
+        """Targets of outputs, as the y of `fit`."""
+        y = (outputs * self._y_scale + self._y_mean).astype(np.float32 if dtype == np.float32 else np.float64)
         return y[:, 0] if self._y_ndim == 1 else y
+
+    def _metric(self, y, predicted, weights):
+        return float(r2_score(y, predicted, sample_weight=weights))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,22 +1,25 @@
 """The minibatch loop: epochs, early stopping, the best weights, and what an interrupted fit keeps."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fastrecur.estimators import full_batch
 from fastrecur.estimators.progress import Progress
+from fastrecur.network.dropout import Dropout
+from fastrecur.network.gradient import Gradient, Targets
 from fastrecur.network.model import Model
 from fastrecur.network.optimisers import make_optimiser
-from fastrecur.network.workspace import Workspace
+from fastrecur.network.schedules import make_schedule
 from fastrecur.sequences import Sequences
 
 
 @dataclass
 class Validation:
-    """Sequences that are kept out of training, for early stopping."""
+    """Sequences that are kept out of training, for early stopping; targets and weights of them alone."""
 
     sequences: Sequences
     targets: Any
@@ -38,6 +41,8 @@ class Record:
     """What the whole epochs have left. It is replaced as one, so that an interrupt finds all of an epoch or nothing.
 
     ``best`` is the least loss, or minus the best validation score; ``waited`` counts the epochs without progress.
+    ``going_on`` is what the next epoch needs besides: states of solver, schedule and random numbers; ``n_seen`` counts
+    the sequences trained on.
     """
 
     weights: Any
@@ -45,73 +50,129 @@ class Record:
     epochs: tuple[Epoch, ...] = ()
     best: float = np.inf
     waited: int = 0
+    going_on: dict[str, Any] = field(default_factory=dict)
+    n_seen: int = 0
 
 
 @dataclass
 class Training:
     """A fit under way.
 
-    ``weights`` have mean 1; times ``weight_unit`` they are what the caller gave (None: nothing was given). ``ending``
-    says what ended the epochs: "converged", "max_iter", "interrupted" or "diverged".
+    The targets' weights have mean 1; times ``weight_unit`` they are what the caller gave. ``ending`` says what ended
+    the epochs: "converged", "max_iter", "interrupted", "stopped" (by a callback), "diverged", or L-BFGS's own words.
+    ``resumed`` is a `Record` of a fit that was stopped, and goes on.
     """
 
     estimator: Any
     model: Model
     sequences: Sequences
-    targets: Any
-    weights: Any
-    weight_unit: float | None
+    targets: Targets
+    weight_unit: float
     rows: Any
     batch_size: int
     validation: Validation | None
     random_state: np.random.RandomState
+    split_seed: int | None
     n_threads: int
+    resumed: Record | None
+    partial: bool
     ending: str = "max_iter"
 
     def __post_init__(self):
-        model, estimator = self.model, self.estimator
+        model, estimator, resumed = self.model, self.estimator, self.resumed
         self.max_norm = np.inf if estimator.max_grad_norm is None else float(estimator.max_grad_norm)
-        self.workspace = Workspace(model.dtype)
-        self.grads = model.parameters.zeros_like()
-        self.optimiser = make_optimiser(
-            estimator.solver, model.parameters, estimator.learning_rate_init, estimator.momentum
-        )
-        weights = model.parameters.flat.copy()
-        self.record = Record(weights, weights)
+        self.gradient = Gradient(model, self.targets, self.n_threads)
+        self.schedule = make_schedule(estimator.learning_rate, estimator.learning_rate_init, estimator.max_iter)
+        self.drops = estimator.dropout > 0 or estimator.recurrent_dropout > 0
+        if estimator.solver != "lbfgs":
+            rate = estimator.learning_rate_init
+            self.optimiser = make_optimiser(estimator.solver, model.parameters, rate, estimator.momentum)
+        if resumed is None:
+            weights = model.parameters.flat.copy()
+            self.record = Record(weights, weights, going_on=self.going_on())
+        else:
+            self.record = resumed
+            model.parameters.flat[:] = resumed.weights
+            model.refresh()
+            self._go_on(resumed.going_on)
+
+    def _go_on(self, state):
+        if state["solver"] == self.estimator.solver != "lbfgs":
+            self.optimiser.load_state(state["optimiser"])
+        if state["learning_rate"] == self.estimator.learning_rate:
+            self.schedule.load_state(state["schedule"])
+
+    def going_on(self):
+        """What the next epoch needs besides the weights."""
+        estimator = self.estimator
+        return {
+            "solver": estimator.solver,
+            "optimiser": self.optimiser.state() if estimator.solver != "lbfgs" else {},
+            "learning_rate": estimator.learning_rate,
+            "schedule": self.schedule.state(),
+            "random_state": self.random_state.get_state(),
+            "split_seed": self.split_seed,
+        }
+
+    @property
+    def n_epochs(self):
+        """Epochs that are to run at most."""
+        if self.partial:
+            return 1
+        return max(1, int(self.estimator.max_iter) - len(self.record.epochs))
 
     @property
     def losses(self):
         """Mean loss of each whole epoch."""
         return [epoch.loss for epoch in self.record.epochs]
 
+    def attributes_so_far(self):
+        """Attributes of the estimator as if the fit ended here, for callbacks."""
+        return fitted_attributes(self)
 
-def train(training):
-    """Run the epochs, until one of the four endings."""
+
+def train(training, tasks):
+    """Run the epochs, until one of the endings."""
     estimator = training.estimator
-    patience = int(estimator.n_iter_no_change)
-    with Progress(estimator.verbose, int(estimator.max_iter), len(training.rows)) as progress:
+    n_before = len(training.record.epochs)
+    with Progress(estimator.verbose, training.n_epochs, len(training.rows)) as progress:
         try:
-            for _ in range(estimator.max_iter):
-                _epoch(training)
-                progress.advance(training.record.epochs[-1])
-                if training.record.waited > patience:
-                    training.ending = "converged"
-                    progress.complete()
-                    break
+            if estimator.solver == "lbfgs":
+                training.ending = full_batch.minimise(training, tasks, progress, _add_epoch)
+            else:
+                training.ending = _epochs(training, tasks, progress)
         except KeyboardInterrupt:
-            if not training.record.epochs:
+            if len(training.record.epochs) == n_before:
                 raise  # nothing was learned: the estimator stays as it was
             training.ending = "interrupted"
         except FloatingPointError:
             training.ending = "diverged"
 
 
+def _epochs(training, tasks, progress):
+    estimator = training.estimator
+    for _ in range(training.n_epochs):
+        tasks.begin()
+        _epoch(training)
+        progress.advance(training.record.epochs[-1])
+        stop = tasks.end()
+        if training.record.waited > estimator.n_iter_no_change and not training.partial:
+            progress.complete()
+            return "converged"
+        if stop:
+            progress.complete()
+            return "stopped"
+    return "max_iter"
+
+
 def warn_of_ending(training):
-    """Warn the caller of `fit` of every ending but convergence."""
+    """Warn the caller of `fit` of every ending that he did not ask for."""
     n_epochs, category = len(training.record.epochs), ConvergenceWarning
-    if training.ending == "converged":
+    if training.ending in ("converged", "stopped") or (training.partial and training.ending == "max_iter"):
         return
-    if training.ending == "interrupted":
+    if training.ending.startswith("lbfgs"):
+        text = f"L-BFGS did not reach tol in {n_epochs} iterations: {training.ending}. Scale X, or raise tol."
+    elif training.ending == "interrupted":
         category = RuntimeWarning
         text = f"fit was interrupted: the weights after epoch {n_epochs}, the last whole one, are kept."
     elif training.ending == "diverged":
@@ -121,39 +182,69 @@ def warn_of_ending(training):
         )
     else:
         text = f"The loss was still falling after max_iter={n_epochs} epochs. Raise max_iter, or tol."
-    warnings.warn(text, category, stacklevel=4)
+    warnings.warn(text, category, stacklevel=6)
 
 
 def _epoch(training):
     """One pass over the sequences; its results count only when it is whole."""
     estimator = training.estimator
     rows = training.random_state.permutation(training.rows) if estimator.shuffle else training.rows
-    loss, norms = 0.0, []
+    loss, size, norms = 0.0, 0, []
+    n_epochs = len(training.record.epochs)
     for start in range(0, len(rows), training.batch_size):
-        batch = rows[start : start + training.batch_size]
-        value, norm = _step(training, batch)
-        loss += value * len(batch)
-        norms.append(norm)
-    loss /= len(rows)
+        training.optimiser.rate = training.schedule.rate(n_epochs, start / len(rows))
+        total, n_targets, of_batch = _step(training, rows[start : start + training.batch_size])
+        loss, size = loss + total, size + n_targets
+        norms += of_batch
+    loss /= size
     if not (np.isfinite(loss) and np.isfinite(training.model.parameters.flat).all()):
         raise FloatingPointError
     clipped = sum(norm > training.max_norm for norm in norms)
-    epoch = Epoch(loss, sum(norms) / len(norms), clipped / len(norms), _score(training))
-    training.record = _recorded(training, epoch, training.model.parameters.flat.copy())
+    _add_epoch(training, loss, sum(norms) / len(norms), clipped / len(norms))
 
 
 def _step(training, batch):
-    """One minibatch: gradient, clipping, optimiser step."""
-    estimator, model = training.estimator, training.model
-    loss = model.gradient(
-        training.sequences, batch, estimator._loss, training.targets, training.weights, training.grads,
-        training.workspace, training.n_threads,
-    )  # fmt: skip
-    weight = len(batch) if training.weight_unit is None else training.weights[batch].sum() * training.weight_unit
-    decay = estimator.alpha / weight if weight > 0 else 0.0
-    norm = training.optimiser.step(training.grads, training.max_norm, decay)
-    model.stack.refresh()
-    return loss, norm
+    """A minibatch: the sum of its losses, its number of targets, the norms of its gradients (one, or one a piece)."""
+    loss, size, norms = 0.0, 0, []
+    for step in training.gradient.steps(training.sequences, batch, training.estimator.bptt_steps, _dropout(training)):
+        norms.append(_apply(training, step))
+        loss += step.loss * step.size
+        size += step.size
+    return loss, size, norms
+
+
+def _dropout(training):
+    if not training.drops:
+        return None
+    estimator = training.estimator
+    return Dropout(estimator.dropout, estimator.recurrent_dropout, int(training.random_state.randint(2**31)))
+
+
+def _apply(training, step):
+    """Clip the gradient and step along it; returns its norm."""
+    decay = training.estimator.alpha
+    if training.estimator.solver != "adamw":
+        decay /= step.size * training.weight_unit
+    norm = training.optimiser.step(training.gradient.grads, training.max_norm, decay, step.tokens)
+    training.model.refresh()
+    return norm
+
+
+def _add_epoch(training, loss, norm, clipped):
+    """Record a whole epoch. Of epochs as good, the first counts as the best.
+
+    After too many epochs without progress the schedule may lower the rate, and the count starts anew.
+    """
+    record, estimator = training.record, training.estimator
+    epoch = Epoch(loss, norm, clipped, _score(training))
+    weights = training.model.parameters.flat.copy()
+    value = epoch.loss if epoch.score is None else -epoch.score
+    best, best_weights = (value, weights) if value < record.best else (record.best, record.best_weights)
+    waited = 0 if value < record.best - estimator.tol else record.waited + 1
+    if waited > estimator.n_iter_no_change and estimator.solver != "lbfgs" and training.schedule.slow_down():
+        waited = 0
+    n_seen = record.n_seen + len(training.rows)
+    training.record = Record(weights, best_weights, (*record.epochs, epoch), best, waited, training.going_on(), n_seen)
 
 
 def _score(training):
@@ -162,36 +253,79 @@ def _score(training):
     if validation is None:
         return None
     outputs = training.model.outputs(validation.sequences, training.n_threads)
+    if not np.isfinite(outputs).all():
+        raise FloatingPointError
     return training.estimator._validation_score(outputs, validation.targets, validation.weights)
-
-
-def _recorded(training, epoch, weights):
-    """The record with one more epoch: the epochs without progress, and the weights of the best score if there are any.
-
-    Of epochs as good, the first counts.
-    """
-    record = training.record
-    value = epoch.loss if epoch.score is None else -epoch.score
-    best, best_weights = (value, weights) if value < record.best else (record.best, record.best_weights)
-    waited = 0 if value < record.best - training.estimator.tol else record.waited + 1
-    return Record(weights, best_weights, (*record.epochs, epoch), best, waited)
 
 
 def fitted_attributes(training):
     """What the fit leaves on the estimator, by name."""
     record, model, validated = training.record, training.model, training.validation is not None
     losses, scores = training.losses, [epoch.score for epoch in record.epochs]
-    model.parameters.flat[:] = record.best_weights if validated else record.weights
+    weights = model.parameters.zeros_like()
+    weights.flat[:] = record.best_weights if validated else record.weights
     return {
-        "weights_": {name: array.copy() for name, array in model.parameters.arrays.items()},
+        "weights_": {name: array.copy() for name, array in weights.arrays.items()},
         "n_outputs_": model.n_outputs,
         "n_iter_": len(losses),
-        "t_": len(losses) * len(training.rows),
+        "t_": record.n_seen,
         "loss_curve_": losses,
         "loss_": losses[-1] if losses else np.inf,
         "best_loss_": None if validated else min(losses, default=np.inf),
         "validation_scores_": scores if validated else None,
-        "best_validation_score_": max(scores, default=None) if validated else None,
+        "best_validation_score_": max((s for s in scores if s is not None), default=None) if validated else None,
         "grad_norm_curve_": [epoch.norm for epoch in record.epochs],
         "clip_fraction_": [epoch.clipped for epoch in record.epochs],
+        "_resume": _resume(training, validated),
     }
+
+
+def _resume(training, validated):
+    """What a later fit needs to go on from here, as arrays and plain numbers."""
+    record = training.record
+    unfinished = training.partial or training.ending in ("interrupted", "stopped")
+    return {
+        **record.going_on,
+        "unfinished": unfinished,
+        "best": float(record.best),
+        "waited": record.waited,
+        "validated": validated,
+        "n_seen": record.n_seen,
+        "weight_unit": training.weight_unit,
+        "weights": record.weights.copy() if validated else None,
+    }
+
+
+def to_go_on_with(estimator, partial):
+    """What the last fit left for the next one. None: the last one came to its own end, and `fit` takes its weights.
+
+    `partial_fit` goes on in any case, and counts its epochs anew after such a fit.
+    """
+    resume = getattr(estimator, "_resume", None)
+    if resume is None or not (partial or _lacks_epochs(estimator, resume)):
+        return None
+    return resume
+
+
+def _lacks_epochs(estimator, resume):
+    return resume["unfinished"] and estimator.n_iter_ < estimator.max_iter
+
+
+def resumed_record(estimator, resume, partial):
+    """`Record` from which a fit goes on, None without ``resume``."""
+    if resume is None:
+        return None
+    parameters = Model(estimator._cell, **estimator._architecture).parameters
+    for name, array in parameters.arrays.items():
+        array[...] = estimator.weights_[name]
+    best_weights = parameters.flat.copy()
+    if not (resume["unfinished"] and (partial or _lacks_epochs(estimator, resume))):
+        return Record(best_weights, best_weights, going_on=resume)
+    weights = best_weights if resume["weights"] is None else resume["weights"].copy()
+    best = best_weights, resume["best"], resume["waited"]
+    if resume["validated"] != bool(estimator.early_stopping and not partial):
+        best = weights, np.inf, 0  # what was best was measured by something else
+    scores = estimator.validation_scores_ or [None] * estimator.n_iter_
+    curves = estimator.loss_curve_, estimator.grad_norm_curve_, estimator.clip_fraction_, scores
+    epochs = tuple(Epoch(*values) for values in zip(*curves, strict=True))
+    return Record(weights, best[0], epochs, *best[1:], resume, resume["n_seen"])

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from fastrecur import LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
+from fastrecur import GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 from fastrecur.estimators import base
 from tests.estimators.data import CLASSES, CLASSIFIERS, REGRESSORS, make_ragged, make_targets, refused_fit, tiny
 
@@ -21,6 +21,14 @@ BAD_PARAMETERS = {
     "num_layers": [0, -2, 1.0, "2", None],
     "bidirectional": ["yes", None, 2, "forward"],
     "pooling": ["sum", None, 3],
+    "return_sequences": ["yes", None, 2],
+    "embedding_dim": [0, -1, 2.5, "64", True],
+    "dropout": [-0.1, 1, 1.5, "some", None, np.nan],
+    "recurrent_dropout": [-0.1, 1, 1.5, "some", None, np.nan],
+    "init": ["glorot", None, 3],
+    "learning_rate": ["invscaling", None, 0.1],
+    "bptt_steps": [0, -1, 2.5, "64", True],
+    "device": ["cuda", None, 0],
     "solver": ["newton", "Adam", None],
     "learning_rate_init": [0, -0.1, "fast", None, np.inf, np.nan],
     "momentum": [-0.1, 1, 1.5, "some", None, np.nan],
@@ -42,8 +50,9 @@ BAD_PARAMETERS = {
 
 
 def test_every_parameter_is_tried():
-    assert BAD_PARAMETERS.keys() == LSTMClassifier().get_params().keys()
-    assert BAD_PARAMETERS.keys() | {"nonlinearity"} == RNNClassifier().get_params().keys()
+    assert BAD_PARAMETERS.keys() == GRURegressor().get_params().keys()
+    assert BAD_PARAMETERS.keys() | {"class_weight", "forget_bias"} == LSTMClassifier().get_params().keys()
+    assert BAD_PARAMETERS.keys() | {"nonlinearity"} == RNNRegressor().get_params().keys()
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,9 @@ def fits(monkeypatch):
     """The `Training` of each fit, as it ended."""
     seen, train = [], base.train
 
-    def noted(of_fit):
+    def noted(of_fit, tasks):
         seen.append(of_fit)
-        train(of_fit)
+        train(of_fit, tasks)
 
     monkeypatch.setattr(base, "train", noted)
     return seen

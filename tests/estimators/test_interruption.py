@@ -90,7 +90,7 @@ def test_interrupted_and_gone_on_with(monkeypatch):
         estimator = full_batch(LSTMClassifier, warm_start=True, max_iter=50, **options)
         with interruption("after epoch 2"):
             estimator.fit(X, y)
-    estimator.set_params(max_iter=3).fit(X, y)
+    estimator.set_params(max_iter=5).fit(X, y)
     assert_same_weights(estimator, full_batch(LSTMClassifier, max_iter=5, **options).fit(X, y))
 
 

@@ -7,7 +7,9 @@ from sklearn.base import is_classifier
 from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 from fastrecur.kernels.cpu import head
 from fastrecur.layers import GRU, LSTM, RNN
+from fastrecur.network.head import Head
 from fastrecur.network.model import PREDICT_ROWS, PREDICT_STEPS
+from fastrecur.network.parameters import Parameters
 from tests.estimators.data import (
     CLASSES,
     DEPTHS,
@@ -86,9 +88,10 @@ def head_outputs(estimator, X):
     n_hidden = estimator.hidden_size
     last = y[np.arange(len(X)), lengths - 1, :n_hidden]
     pooled = np.ascontiguousarray(np.concatenate([last, y[:, 0, n_hidden:]], axis=1))
+    parameters = Parameters({"head_weight": head_weight.shape, "head_bias": head_bias.shape}, estimator.dtype)
+    parameters.arrays["head_weight"][:], parameters.arrays["head_bias"][:] = head_weight, head_bias
     out = np.empty((len(X), len(head_bias)), estimator.dtype)
-    head.head_forward(pooled, np.ascontiguousarray(head_weight.T), head_bias, out)
-    return out
+    return Head(parameters, pooled.shape[1], len(head_bias)).outputs(pooled, out)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -53,23 +53,25 @@ def torch_losses(torch, estimator, X, y, n_steps):
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("layers", [{}, {"bidirectional": True}, DEPTHS["deep"]], ids=str)
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("cls", CLASSES)
-def test_twenty_steps_are_those_of_pytorch(cls, solver, layers, torch):
+def test_fifty_steps_are_those_of_pytorch(cls, solver, layers, dtype, torch):
     X = make_ragged(n=30)
     y = make_targets(cls, X)
     if not is_classifier(cls()):
         y = np.column_stack([y, np.sin(y)])
-    rate = {"adam": 0.01, "sgd": 0.1}[solver]
-    options = {"solver": solver, "learning_rate_init": rate, "max_grad_norm": None, **layers}
+    rate = {"adam": 0.01, "sgd": 0.03}[solver]
+    options = {"solver": solver, "learning_rate_init": rate, "max_grad_norm": None, "dtype": dtype, **layers}
     estimator = full_batch(cls, max_iter=1, warm_start=True, **options).fit(X, y)
-    _, norms = torch_losses(torch, estimator, X, y, 20)
-    estimator.set_params(max_iter=20, max_grad_norm=float(np.median(norms)))
-    losses, norms = torch_losses(torch, estimator, X, y, 20)
+    _, norms = torch_losses(torch, estimator, X, y, 50)
+    estimator.set_params(max_iter=50, max_grad_norm=float(np.median(norms)))
+    losses, norms = torch_losses(torch, estimator, X, y, 50)
     estimator.fit(X, y)
-    assert 0.0 < np.mean(estimator.clip_fraction_) < 1.0
-    assert len(losses) == 20
-    np.testing.assert_allclose(estimator.loss_curve_, losses, rtol=1e-9)
-    np.testing.assert_allclose(estimator.grad_norm_curve_, norms, rtol=1e-8)
+    assert np.mean(estimator.clip_fraction_) > 0.0
+    assert len(losses) == 50
+    tolerance = 1e-4 if dtype == "float32" else 1e-9
+    np.testing.assert_allclose(estimator.loss_curve_, losses, rtol=tolerance)
+    np.testing.assert_allclose(estimator.grad_norm_curve_, norms, rtol=10 * tolerance)
     assert losses[-1] < losses[0]

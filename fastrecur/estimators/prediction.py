@@ -1,0 +1,208 @@
+"""What a fitted estimator does with sequences: outputs, states, streams."""
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils.validation import check_is_fitted
+
+from fastrecur.estimators.streams import Stream
+from fastrecur.estimators.targets import stack_targets
+from fastrecur.kernels.threads import resolve_threads
+from fastrecur.masks import refuse_masked
+from fastrecur.network.model import Model
+from fastrecur.tokens import as_tokens
+
+
+class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Prediction, transformation and streams."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # states come in the dtype of the network
+        return tags
+
+    def _fitted_model(self):
+        model = Model(self._cell, **self._architecture)
+        model.load(self.weights_)
+        return model
+
+    def _sequences(self, X):
+        """X as the network reads it, and the number of threads."""
+        check_is_fitted(self)
+        constraints = {"n_threads": self._parameter_constraints["n_threads"]}  # of what may be set after fit
+        validate_parameter_constraints(constraints, {"n_threads": self.n_threads}, type(self).__name__)
+        sequences = self._check_sequences(X, self._architecture["dtype"], reset=False)
+        if self._architecture["n_tokens"]:
+            sequences = as_tokens(sequences, X, self._architecture["n_tokens"])
+        return sequences, resolve_threads(self.n_threads)
+
+    def _raw_outputs(self, X):
+        """Outputs of the head, (n, K) or (S, K), and the sequences."""
+        sequences, n_threads = self._sequences(X)
+        return self._fitted_model().outputs(sequences, n_threads), sequences
+
+    @property
+    def _has_step_targets(self):
+        return self._architecture["pooling"] is None
+
+    def _laid_out(self, rows, sequences):
+        """Predictions as the y of `fit`: one a sequence, or one a time step in the layout of X."""
+        return sequences.unstack(rows) if self._has_step_targets else rows
+
+    def transform(self, X):
+        """What the head reads of each sequence: the pooled states of the last layer.
+
+        Parameters
+        ----------
+        X : sequences, as in `fit`
+
+        Returns
+        -------
+        states : array of shape (n, D * H)
+            With ``return_sequences`` the last states.
+        """
+        sequences, n_threads = self._sequences(X)
+        return self._fitted_model().pooled(sequences, n_threads)
+
+    @property
+    def _n_features_out(self):
+        return self._architecture["n_directions"] * self._architecture["hidden_size"]
+
+    def hidden_states(self, X):
+        """States of the last layer after each time step.
+
+        Parameters
+        ----------
+        X : sequences, as in `fit`
+
+        Returns
+        -------
+        states : array of shape (n, T, D * H), or list of arrays of shape (T_i, D * H)
+            A list where X is one. Of two directions, the one that reads forwards comes first.
+        """
+        sequences, n_threads = self._sequences(X)
+        return sequences.unstack(self._fitted_model().hidden_states(sequences, n_threads))
+
+    def initial_state(self, n_sequences=1):
+        """State of `n_sequences` streams of which nothing has been seen.
+
+        Parameters
+        ----------
+        n_sequences : int, default=1
+
+        Returns
+        -------
+        state : Stream
+            For `predict_step`. It holds the weights as they are now.
+
+        Raises
+        ------
+        ValueError
+            If the network is bidirectional: it reads sequences from their ends too.
+        """
+        check_is_fitted(self)
+        if self._architecture["n_directions"] == 2:
+            raise ValueError(
+                "Streams need bidirectional=False: a bidirectional network reads a sequence from its end, which a "
+                "stream has not reached. Fit with bidirectional=False."
+            )
+        if isinstance(n_sequences, bool) or not isinstance(n_sequences, int | np.integer) or n_sequences < 1:
+            raise ValueError(f"n_sequences must be an int of at least 1, found {n_sequences!r}.")
+        return Stream(self._fitted_model(), int(n_sequences))
+
+    def predict_step(self, x_t, state):
+        """Take one time step of each stream and predict: T steps give the bits of `predict` on the whole.
+
+        Parameters
+        ----------
+        x_t : array of shape (n_sequences, F)
+            (n_sequences,) where F is 1, or tokens; (F,) for a single stream.
+        state : Stream
+            From `initial_state` or the step before.
+
+        Returns
+        -------
+        output : array
+            What `predict` returns for sequences that end here.
+        state : Stream
+            A new one: the old one may be used again.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x_t does not fit, holds NaN or infinity, or state is not one.
+        """
+        check_is_fitted(self)
+        if not isinstance(state, Stream):
+            raise TypeError(f"state must come from initial_state() or predict_step(), found a {type(state).__name__}.")
+        outputs, state = state.step(x_t)
+        dtype = np.asarray(x_t).dtype
+        return self._decoded(outputs, np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64), state
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy of a classifier, R^2 of a regressor; with ``return_sequences`` over all valid time steps.
+
+        Parameters
+        ----------
+        X : sequences, as in `fit`
+        y : targets, as in `fit`
+        sample_weight : array of shape (n,), optional
+            Weights of the sequences.
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self)
+        if not self._has_step_targets:
+            return super().score(X, y, sample_weight)
+        if y is None:
+            raise ValueError("score needs y, one target a time step, but it is None.")
+        refuse_masked(y, "y")
+        outputs, sequences = self._raw_outputs(X)
+        y = stack_targets(y, sequences.lengths)
+        if sample_weight is not None:
+            sample_weight = np.repeat(self._sequence_weights(sample_weight, len(sequences)), sequences.lengths)
+        return self._metric(y, self._decoded(outputs, sequences.values.dtype), sample_weight)
+
+    def save(self, path):
+        """Write the fitted estimator into a file, for `fastrecur.load`.
+
+        The file is of safetensors' format and holds no pickle: ``weights_`` as tensors under PyTorch's names, all else
+        as JSON in the metadata and as further tensors. What was in the place of ``path`` stays whole until the new
+        file is: a save that fails or is killed changes nothing (killed, it may leave ``.fastrecur-*.tmp`` beside it).
+
+        Left out are scikit-learn's callbacks and the state of an unfinished fit: a loaded estimator predicts the same
+        bits, and goes on training with fresh moments of the solver.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file, by custom with the ending ``.safetensors``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If a parameter is invalid, the weights are not finite, an attribute was added that is no plain value or
+            array, or the class is derived from one of fastrecur's.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import fastrecur
+        >>> X = np.random.default_rng(0).normal(size=(40, 5, 2))
+        >>> model = fastrecur.RNNClassifier(8, early_stopping=True, random_state=0).fit(X, X[:, 4, 0] > 0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/model.safetensors")
+        ...     loaded = fastrecur.load(f"{folder}/model.safetensors")
+        >>> loaded.classes_
+        array([False,  True])
+        """
+        from fastrecur import persistence  # which imports the estimators
+
+        persistence.save(self, path)

@@ -1,0 +1,47 @@
+"""scikit-learn's callbacks around a fit: the fit is a task, each epoch one below it."""
+
+
+class Tasks:
+    """Context manager that tells the callbacks of an estimator, if it has any, of a fit and its epochs.
+
+    Parameters
+    ----------
+    estimator : RecurrentEstimator
+    training : Training
+    X, y : object
+        As they were given.
+    metadata : dict or None
+    silent : bool
+        `partial_fit`: nothing is told.
+    """
+
+    def __init__(self, estimator, training, X, y, metadata, silent):
+        self._estimator, self._training = estimator, training
+        self._given = {"X": X, "y": y, "metadata": metadata}
+        self._root = self._epoch = None
+        if not silent:
+            self._root = estimator._init_callback_context(max_subtasks=training.n_epochs)
+
+    def _tell(self, context, event):
+        attributes = self._training.attributes_so_far
+        call = getattr(context, f"call_on_fit_task_{event}")
+        return call(estimator=self._estimator, reconstruction_attributes=attributes, **self._given)
+
+    def __enter__(self):
+        if self._root is not None:
+            self._tell(self._root, "begin")
+        return self
+
+    def begin(self):
+        """An epoch begins."""
+        if self._root is not None:
+            self._epoch = self._root.subcontext(task_name="epoch")
+            self._tell(self._epoch, "begin")
+
+    def end(self):
+        """An epoch ended; returns whether a callback asks to stop."""
+        return self._root is not None and bool(self._tell(self._epoch, "end"))
+
+    def __exit__(self, kind, *_):
+        if self._root is not None and kind is None:
+            self._tell(self._root, "end")

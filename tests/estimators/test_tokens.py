@@ -1,0 +1,68 @@
+"""`embedding_dim`: sequences of integer tokens."""
+
+import numpy as np
+import pytest
+
+from fastrecur import GRUClassifier, LSTMClassifier
+from tests.estimators.data import CLASSES, CLASSIFIERS, assert_same_bits, tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def make(cls, n=60):
+    """Ragged tokens 0..9; the target is whether (or how often) 3 is among them."""
+    rng = np.random.default_rng(0)
+    X = [rng.integers(10, size=length) for length in rng.integers(2, 12, size=n)]
+    counts = np.array([np.count_nonzero(x == 3) for x in X])
+    return X, counts > 0 if cls in CLASSIFIERS else counts.astype(float)
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "rmsprop", "lbfgs"])
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_solver_learns_from_tokens(cls, solver):
+    X, y = make(cls)
+    options = {"learning_rate_init": {"sgd": 0.2}.get(solver, 0.02), "max_iter": 60, "pooling": "max"}
+    estimator = tiny(cls, hidden_size=12, embedding_dim=6, solver=solver, random_state=0, **options).fit(X, y)
+    assert estimator.weights_["embedding"].shape == (10, 6)
+    assert estimator.score(X, y) > (0.9 if cls in CLASSIFIERS else 0.7)
+
+
+def test_every_form_of_tokens():
+    rng = np.random.default_rng(1)
+    table = rng.integers(10, size=(20, 5))
+    estimator = tiny(LSTMClassifier, embedding_dim=3, max_iter=2, random_state=0).fit(table, np.arange(20) % 2)
+    expected = estimator.predict_proba(table)
+    for same in (table.tolist(), list(table), table[:, :, np.newaxis], table.astype(np.uint8)):
+        assert_same_bits(estimator.predict_proba(same), expected)
+    assert estimator.predict([[1, 2], [3]]).shape == (2,)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_tokens_that_will_not_do(cls):
+    X, y = make(cls)
+    estimator = tiny(cls, embedding_dim=3, max_iter=1, random_state=0)
+    for wrong, message in (
+        ([x.astype(float) for x in X], r"X holds floats.*embedding_dim needs integer"),
+        ([x - 1 for x in X], r"negative token -1 at sequence \d+, step \d+"),
+        ([np.column_stack([x, x]) for x in X], r"2 features.*embedding_dim"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            estimator.fit(wrong, y)
+    assert not hasattr(estimator, "weights_")
+    estimator.fit(X, y)
+    with pytest.raises(ValueError, match=r"unknown token 10 at sequence 1, step 0.*10 tokens, 0 to 9"):
+        estimator.predict([[1, 2], [10]])
+    estimator.set_params(warm_start=True).fit(X[:5], y[:5] if cls not in CLASSIFIERS else [True, False] * 2 + [True])
+    with pytest.raises(ValueError, match="unknown token 11"):
+        estimator.fit([np.array([11]), *X[1:]], y)
+
+
+def test_a_step_leaves_the_rows_of_other_tokens_alone():
+    """Of 1,000 tokens a batch uses a few: the others keep their initial bits."""
+    X, y = make(GRUClassifier)
+    X = [*X, np.array([999])]
+    y = [*y, True]
+    first = tiny(GRUClassifier, embedding_dim=3, max_iter=1, random_state=0, alpha=1.0).fit(X, y)
+    drawn = tiny(GRUClassifier, embedding_dim=3, max_iter=1, random_state=0, learning_rate_init=1e-30).fit(X, y)
+    assert_same_bits(first.weights_["embedding"][10:999], drawn.weights_["embedding"][10:999])
+    assert (first.weights_["embedding"][:10] != drawn.weights_["embedding"][:10]).all()
