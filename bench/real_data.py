@@ -11,101 +11,23 @@ rate, batch size, clipping and number of epochs of `GRUClassifier` and packed se
 """
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bench import machine
+from bench.data import ARCHIVE, DIGITS, cache_folder, fetch_archive, load
 from fastrecur import GRUClassifier, LSTMClassifier, RNNClassifier
 from fastrecur.preprocessing import PerTimestep
 
-ARCHIVE = ("JapaneseVowels", "ItalyPowerDemand", "BasicMotions", "GunPoint")
-DIGITS = "digits"
 CELLS = (RNNClassifier, LSTMClassifier, GRUClassifier)
-
-
-# --- data ------------------------------------------------------------------------------------------------------------
-
-
-def cache_folder():
-    """Folder of the user's cache for the data, or a temporary one where that cannot be written."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastrecur" / "bench"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="fastrecur-bench-"))
-    return folder
-
-
-def fetch(folder):
-    """Folder with the ``.ts`` files of `ARCHIVE`: fetched and unzipped into ``folder`` unless they are there."""
-    names = [f"{name}_{part}.ts" for name in ARCHIVE for part in ("TRAIN", "TEST")]
-    for found in sorted(folder.glob("aeon-*")):
-        if all((found / name).is_file() for name in names):
-            return found
-    with tempfile.TemporaryDirectory(dir=folder) as download:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        subprocess.run([*command, "--dest", download, "aeon"], check=True)
-        (wheel,) = Path(download).glob("aeon-*.whl")
-        files = folder / "-".join(wheel.name.split("-")[:2])
-        files.mkdir(exist_ok=True)
-        with zipfile.ZipFile(wheel) as archive:
-            members = {Path(member).name: member for member in archive.namelist()}
-            for name in names:
-                (files / name).write_bytes(archive.read(members[name]))
-    return files
-
-
-def parse_ts(text):
-    """Sequences and labels of a ``.ts`` file without time stamps.
-
-    Comments begin with #, the header's lines with @. After @data each line is a series: its channels, with colons
-    between them, the values of a channel with commas between them, and last the label.
-
-    Returns
-    -------
-    X : list of float64 arrays of shape (T_i, F)
-    y : array of str
-    """
-    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
-    begin = [line.lower() for line in lines].index("@data") + 1
-    header = {key: value for key, *value in (line.lower().split() for line in lines[: begin - 1])}
-    if header.get("@timestamps") == ["true"] or header.get("@classlabel", ["false"])[0] != "true":
-        raise ValueError("only .ts files with class labels and without time stamps are read")
-    X, y = [], []
-    for line in lines[begin:]:
-        *channels, label = line.split(":")
-        values = [[float("nan") if v == "?" else float(v) for v in channel.split(",")] for channel in channels]
-        X.append(np.column_stack(values))
-        y.append(label)
-    return X, np.array(y)
-
-
-def load(name, files, seed):
-    """X_train, X_test, y_train, y_test."""
-    if name == DIGITS:
-        images, labels = load_digits(return_X_y=True)
-        rows = images.reshape(-1, 8, 8)
-        return train_test_split(rows, labels, test_size=0.3, stratify=labels, random_state=seed)
-    (X_train, y_train), (X_test, y_test) = (
-        parse_ts((files / f"{name}_{part}.ts").read_text()) for part in ("TRAIN", "TEST")
-    )
-    return X_train, X_test, y_train, y_test
 
 
 # --- models: each returns its test accuracy, epochs, and seconds of the fit -----------------------------------------
@@ -176,9 +98,9 @@ def _seconds(fit):
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def measure(name, files, seeds, n_threads):
+def measure(name, folder, seeds, n_threads):
     """Rows of the table for one data set: name of the model, results (accuracy, epochs, seconds) of all seeds."""
-    data = {seed: load(name, files, seed) for seed in seeds}
+    data = {seed: load(name, folder, seed) for seed in seeds}
     for cell in CELLS:
         fit_estimator(cell(max_iter=1, n_threads=n_threads), data[seeds[0]])  # compiles
         results = [fit_estimator(cell(random_state=seed, n_threads=n_threads), data[seed]) for seed in seeds]
@@ -212,11 +134,11 @@ def main():
     warnings.simplefilter("ignore", ConvergenceWarning)  # the column of epochs says it
     folder = options.cache or cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    files = fetch(folder) if set(options.data) & set(ARCHIVE) else None
+    files = fetch_archive(folder) if set(options.data) & set(ARCHIVE) else None
     print("| data | model | test accuracy, mean (least) | epochs, mean | seconds a fit, median |")
     print("| --- | --- | --- | --- | --- |")
     for name in options.data:
-        for model, results in measure(name, files, options.seeds, options.threads):
+        for model, results in measure(name, folder, options.seeds, options.threads):
             accuracy, epochs, seconds = zip(*results, strict=True)
             print(
                 f"| {name} | {model} | {statistics.fmean(accuracy):.1%} ({min(accuracy):.1%}) | "
