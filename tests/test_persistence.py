@@ -44,12 +44,6 @@ def fitted(request):
     return tiny(request.param).fit(X, make_targets(request.param, X))
 
 
-def needs(*names):
-    """Skip where the estimators have not these parameters yet."""
-    lacking = set(names) - LSTMClassifier().get_params().keys()
-    return pytest.mark.skipif(bool(lacking), reason=f"the estimators have no {lacking} yet")
-
-
 def saved_and_loaded(estimator, path):
     estimator.save(path)
     return fastrecur.load(path)
@@ -173,7 +167,6 @@ def test_metadata_requests_come_back(path):
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 @pytest.mark.parametrize("cls", CLASSES)
-@needs("dropout")
 def test_pooling_and_dropout(cls, pooling, path):
     estimator = tiny(cls, pooling=pooling, dropout=0.25, recurrent_dropout=0.5).fit(X, make_targets(cls, X))
     loaded = saved_and_loaded(estimator, path)
@@ -182,7 +175,6 @@ def test_pooling_and_dropout(cls, pooling, path):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-@needs("return_sequences")
 def test_targets_a_time_step(cls, path):
     ragged = make_ragged(n=20)
     y = [x[:, 0] > 0 if is_classifier(cls()) else x[:, :2] for x in ragged]
@@ -194,7 +186,6 @@ def test_targets_a_time_step(cls, path):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-@needs("embedding_dim")
 def test_tokens(cls, path):
     tokens = [list(range(i % 7 + 1)) for i in range(20)]
     estimator = tiny(cls, embedding_dim=3).fit(tokens, make_targets(cls, tokens))
@@ -205,7 +196,6 @@ def test_tokens(cls, path):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-@needs("dropout")
 def test_a_loaded_estimator_goes_on(cls, path):
     y = make_targets(cls, X)
     estimator = tiny(cls, warm_start=True).fit(X, y)
@@ -216,15 +206,12 @@ def test_a_loaded_estimator_goes_on(cls, path):
 
 def test_output_as_data_frames(path):
     estimator = tiny(LSTMClassifier)
-    if not hasattr(estimator, "set_output"):
-        pytest.skip("there is no transform yet")
     estimator.set_output(transform="pandas").fit(X, np.arange(20) % 2)
     loaded = saved_and_loaded(estimator, path)
     assert_same_estimator(loaded, estimator)
     pd.testing.assert_frame_equal(loaded.transform(X), estimator.transform(X))
 
 
-@needs("class_weight")
 @pytest.mark.parametrize(
     "labels", [[0, 1], ["a", "b"], np.array([3, 4], np.uint8), np.array(["a", "b"]), [False, True]], ids=repr
 )

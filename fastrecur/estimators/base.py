@@ -93,7 +93,15 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
             )
         if self.early_stopping:
             raise ValueError("partial_fit keeps no sequences out: set early_stopping=False, or call fit.")
+        if self.learning_rate == "cosine" and self._has_run_its_epochs():
+            raise ValueError(
+                f"learning_rate='cosine' has come to 0: partial_fit has run all max_iter={self.max_iter} epochs. Raise "
+                "max_iter, or take learning_rate='constant'."
+            )
         return self._fit(X, y, sample_weight, hasattr(self, "weights_"), classes, partial=True)
+
+    def _has_run_its_epochs(self):
+        return getattr(self, "_resume", {}).get("unfinished", False) and self.n_iter_ >= self.max_iter
 
     def _fit(self, X, y, sample_weight, continued, classes=None, partial=False):
         before = dict(self.__dict__)

@@ -12,6 +12,7 @@ def minimise(training, tasks, progress, add_epoch):
     ending, last = "max_iter", {}
 
     def objective(vector):
+        tasks.begin()
         parameters.flat[:] = vector
         model.refresh()
         loss = gradient.full(training.sequences, training.rows)
@@ -37,17 +38,15 @@ def minimise(training, tasks, progress, add_epoch):
             ending = "stopped"
         if ending != "max_iter":
             raise StopIteration
-        if len(training.record.epochs) < n_last:
-            tasks.begin()
 
     n_last = len(training.record.epochs) + training.n_epochs
-    tasks.begin()
     options = {"maxiter": training.n_epochs, "maxfun": 20 * training.n_epochs + 100, "gtol": estimator.tol}
     start = parameters.flat.astype(np.float64)
     result = minimize(objective, start, jac=True, method="L-BFGS-B", callback=finish, options=options)
     if not training.record.epochs:  # the start is a minimum already
         objective(start)
         add_epoch(training, last["loss"], last["norm"], 0.0)
+        tasks.end()
     if ending == "max_iter" and result.success:
         progress.complete()
         ending = "converged"

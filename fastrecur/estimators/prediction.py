@@ -108,7 +108,7 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         if isinstance(n_sequences, bool) or not isinstance(n_sequences, int | np.integer) or n_sequences < 1:
             raise ValueError(f"n_sequences must be an int of at least 1, found {n_sequences!r}.")
-        return Stream(self._fitted_model(), int(n_sequences))
+        return Stream(self._fitted_model(), dict(self._architecture), int(n_sequences))
 
     def predict_step(self, x_t, state):
         """Take one time step of each stream and predict: T steps give the bits of `predict` on the whole.
@@ -135,6 +135,8 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         if not isinstance(state, Stream):
             raise TypeError(f"state must come from initial_state() or predict_step(), found a {type(state).__name__}.")
+        if state.architecture != self._architecture:
+            raise ValueError("state belongs to another network. Begin with initial_state() of this estimator.")
         outputs, state = state.step(x_t)
         dtype = np.asarray(x_t).dtype
         return self._decoded(outputs, np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64), state

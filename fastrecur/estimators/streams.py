@@ -11,6 +11,8 @@ class Stream:
     Parameters
     ----------
     model : Model
+    architecture : dict
+        Arguments of the model.
     n_sequences : int
 
     Attributes
@@ -21,8 +23,8 @@ class Stream:
         Time steps seen.
     """
 
-    def __init__(self, model, n_sequences):
-        self._model, self.n_sequences, self.n_steps = model, n_sequences, 0
+    def __init__(self, model, architecture, n_sequences):
+        self._model, self.architecture, self.n_sequences, self.n_steps = model, architecture, n_sequences, 0
         self._state, self._pool = None, RunningPool(model.pooling or "last")
 
     @property
@@ -39,7 +41,8 @@ class Stream:
         """Outputs of the head (n_sequences, K) after one more time step, and the new `Stream`."""
         model = self._model
         new = object.__new__(Stream)
-        new._model, new.n_sequences, new.n_steps = model, self.n_sequences, self.n_steps + 1
+        new._model, new.architecture = model, self.architecture
+        new.n_sequences, new.n_steps = self.n_sequences, self.n_steps + 1
         new._state = model.step(self._checked(x_t), self._state)
         new._pool = self._pool.add(new._state[0][-1], new.n_steps)
         outputs = np.empty((self.n_sequences, model.n_outputs), model.dtype)

@@ -33,15 +33,20 @@ class Tasks:
         return self
 
     def begin(self):
-        """An epoch begins."""
-        if self._root is not None:
+        """An epoch begins, unless one is under way."""
+        if self._root is not None and self._epoch is None:
             self._epoch = self._root.subcontext(task_name="epoch")
             self._tell(self._epoch, "begin")
 
     def end(self):
         """An epoch ended; returns whether a callback asks to stop."""
-        return self._root is not None and bool(self._tell(self._epoch, "end"))
+        if self._root is None:
+            return False
+        epoch, self._epoch = self._epoch, None
+        return bool(self._tell(epoch, "end"))
 
     def __exit__(self, kind, *_):
         if self._root is not None and kind is None:
+            if self._epoch is not None:  # begun, but not finished
+                self._epoch.call_on_fit_task_end(estimator=self._estimator)
             self._tell(self._root, "end")

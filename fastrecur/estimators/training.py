@@ -99,7 +99,7 @@ class Training:
     def _go_on(self, state):
         if state["solver"] == self.estimator.solver != "lbfgs":
             self.optimiser.load_state(state["optimiser"])
-        if state["learning_rate"] == self.estimator.learning_rate:
+        if state["learning_rate"] == [self.estimator.learning_rate, self.estimator.learning_rate_init]:
             self.schedule.load_state(state["schedule"])
 
     def going_on(self):
@@ -108,7 +108,7 @@ class Training:
         return {
             "solver": estimator.solver,
             "optimiser": self.optimiser.state() if estimator.solver != "lbfgs" else {},
-            "learning_rate": estimator.learning_rate,
+            "learning_rate": [estimator.learning_rate, float(estimator.learning_rate_init)],
             "schedule": self.schedule.state(),
             "random_state": self.random_state.get_state(),
             "split_seed": self.split_seed,

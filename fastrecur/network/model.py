@@ -49,7 +49,7 @@ def make_batch(sequences, rows):
 def training_memory(
     cell, n_packed, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling, n_tokens
 ):
-    """About how many bytes a training step on ``n_packed`` time steps of ``n_rows`` sequences holds: see `Model`.
+    """About how many bytes a training step on ``n_packed`` time steps holds: see `Model`.
 
     Of each time step, direction and layer the states, the gates and what the layer below gets back, all padded; of
     each weight itself, gradient, moments, the kept and the best, and the copies that the kernels read.

@@ -128,6 +128,33 @@ def test_weights_keep_their_unit_from_call_to_call():
     np.testing.assert_allclose(heavy.weights_["head_weight"] - before, 3.0 * step, rtol=1e-9)
 
 
+def test_a_cosine_at_its_end_is_refused():
+    X, y = make_problem(LSTMRegressor)
+    estimator = quick(LSTMRegressor, learning_rate="cosine", max_iter=2).partial_fit(X, y).partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"cosine.*max_iter=2.*Raise"):
+        estimator.partial_fit(X, y)
+    assert estimator.set_params(max_iter=3).partial_fit(X, y).n_iter_ == 3
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_each_epoch_that_begins_ends(solver):
+    X, y = make_problem(GRUClassifier)
+
+    class Counted(Stop):
+        begun = ended = 0
+
+        def on_fit_task_begin(self, estimator, context):
+            self.begun += context.task_name == "epoch"
+
+        def on_fit_task_end(self, estimator, context):
+            self.ended += context.task_name == "epoch"
+
+    counted = Counted(0)
+    options = {"max_iter": 40, "tol": 0.05, "n_iter_no_change": 1, "dtype": "float64"}
+    estimator = quick(GRUClassifier, solver=solver, **options).set_callbacks(counted).fit(X, y)
+    assert counted.begun == counted.ended == estimator.n_iter_ < 40
+
+
 def test_partial_fit_refuses_what_it_cannot_do():
     X, y = make_problem(LSTMRegressor)
     with pytest.raises(ValueError, match=r"partial_fit.*solver='lbfgs'"):

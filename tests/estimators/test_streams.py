@@ -76,6 +76,9 @@ def test_streams_that_cannot_be():
         estimator.predict_step(np.full((2, 3), np.nan), state)
     with pytest.raises(ValueError, match="float32 cannot hold"):
         estimator.predict_step(np.full((2, 3), 1e300), state)
+    other = tiny(LSTMClassifier, hidden_size=5).fit(X, np.arange(6) % 2)
+    with pytest.raises(ValueError, match="another network"):
+        other.predict_step(X[:2, 0], state)
     with pytest.raises(TypeError, match="initial_state"):
         estimator.predict_step(X[:2, 0], (None, None))
 

@@ -66,10 +66,10 @@ def test_fifty_steps_are_those_of_pytorch(cls, solver, layers, dtype, torch):
     options = {"solver": solver, "learning_rate_init": rate, "max_grad_norm": None, "dtype": dtype, **layers}
     estimator = full_batch(cls, max_iter=1, warm_start=True, **options).fit(X, y)
     _, norms = torch_losses(torch, estimator, X, y, 50)
-    estimator.set_params(max_iter=50, max_grad_norm=float(np.median(norms)))
+    estimator.set_params(max_iter=50, max_grad_norm=0.9 * max(norms))
     losses, norms = torch_losses(torch, estimator, X, y, 50)
     estimator.fit(X, y)
-    assert np.mean(estimator.clip_fraction_) > 0.0
+    assert 0.0 < np.mean(estimator.clip_fraction_) < 1.0
     assert len(losses) == 50
     tolerance = 1e-4 if dtype == "float32" else 1e-9
     np.testing.assert_allclose(estimator.loss_curve_, losses, rtol=tolerance)
