@@ -11,7 +11,7 @@ fast-math flag is set: NaN and infinity stay what they are, and the bits of a su
 compiled. Fused multiply-adds are asked for by name.
 
 Numba's own cache does not see an edit in another file, and refuses at import where it finds no directory to
-write to. Here the directory's name holds a hash of all kernel sources and of the versions that compile them, so
+write to. Here the directory's name holds a hash of the sources of the kernels and of the versions that compile them, so
 that machine code of other sources is never found, and without a directory kernels are compiled in each process.
 """
 
@@ -31,10 +31,10 @@ inline = functools.partial(numba.njit, error_model="numpy", no_cpython_wrapper=T
 
 @functools.cache
 def source_stamp():
-    """Hash of everything that decides the machine code: kernel sources, Numba, llvmlite."""
+    """Hash of everything that decides the machine code: sources of the CPU's kernels, Numba, llvmlite."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
     folder = Path(__file__).parent
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted((*folder.glob("*.py"), *folder.glob("cpu/*.py"))):
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Transformers of sequences."""
+"""`PerTimestep`: any transformer on the rows of all time steps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastrecur.sequences import Sequences, array_or_elements, check_sequences
-
-__all__ = ["PerTimestep"]
 
 
 def _has(name: str) -> Any:
