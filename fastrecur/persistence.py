@@ -31,7 +31,7 @@ import fastrecur
 from fastrecur import encoding
 from fastrecur.estimators import estimators
 from fastrecur.network.model import Model
-from fastrecur.network.parameters import TABLE, recurrent_shapes
+from fastrecur.network.parameters import network_shapes
 
 FORMAT, FORMAT_VERSION = "fastrecur", 1
 
@@ -389,13 +389,9 @@ def _check_weights(cell, architecture, weights):
 
 
 def _shapes(cell, architecture):
-    """Shapes of the network's parameters as `Model` has them, without a network: a file may claim any size."""
-    hidden_size, n_directions, n_outputs = (architecture[k] for k in ("hidden_size", "n_directions", "n_outputs"))
-    shapes = recurrent_shapes(cell, architecture["n_features"], hidden_size, architecture["num_layers"], n_directions)
-    shapes |= {"head_weight": (n_outputs, n_directions * hidden_size), "head_bias": (n_outputs,)}
-    if architecture.get("n_tokens", 0):
-        shapes[TABLE] = architecture["n_tokens"], architecture["n_features"]
-    return shapes
+    """Shapes of the network's parameters, without a network: a file may claim any size."""
+    left_out = {"relu", "dtype", "pooling"}
+    return network_shapes(cell, **{name: value for name, value in architecture.items() if name not in left_out})
 
 
 def _outline(array):

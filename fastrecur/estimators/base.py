@@ -26,7 +26,7 @@ from fastrecur.estimators.training import (
 )
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
-from fastrecur.network.gradient import Targets
+from fastrecur.network.gradient import FULL_STEPS, Targets
 from fastrecur.network.model import Model, training_memory
 from fastrecur.sequences import check_sequences
 from fastrecur.tokens import as_tokens
@@ -133,13 +133,10 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         target_weights, unit = _with_unit_mean(target_weights, unit)
         batch_size = min(32 if self.batch_size == "auto" else int(self.batch_size), len(sequences))
         architecture = self._wanted_architecture(sequences, n_outputs, continued)
-        _check_memory(self._cell, sequences, batch_size, self.bptt_steps, architecture)
+        _check_memory(self, sequences, batch_size, architecture)
         random_state = check_random_state(self.random_state)
-        if resume is not None:
-            random_state = np.random.RandomState()
-            random_state.set_state(resume["random_state"])
-        seed = resume["split_seed"] if resume else None
-        rows, kept_out, seed = self._split(values, sequences, random_state, seed)
+        seeds = resume["seeds"] if resume else [int(random_state.randint(2**31)) for _ in ("split", "epochs")]
+        rows, kept_out = self._split(values, sequences, seeds[0])
         self._check_influence(weights, rows, kept_out)
         if continued:
             self._check_continued(architecture)
@@ -159,8 +156,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
             rows=rows,
             batch_size=min(batch_size, len(rows)),
             validation=self._validation(sequences, values, target_weights, kept_out),
-            random_state=random_state,
-            split_seed=seed,
+            seeds=seeds,
             n_threads=resolve_threads(self.n_threads),
             resumed=resumed_record(self, resume, partial),
             partial=partial,
@@ -242,21 +238,18 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
                     "positive weight, change random_state or set early_stopping=False."
                 )
 
-    def _split(self, values, sequences, random_state, seed):
-        """Rows to train on, rows to validate on (none without early stopping), and the seed of the split."""
+    def _split(self, values, sequences, seed):
+        """Rows to train on, and rows to validate on (none without early stopping)."""
         n = len(sequences)
         if not self.early_stopping:
-            return np.arange(n), np.arange(0), seed
+            return np.arange(n), np.arange(0)
         n_validation = int(np.ceil(self.validation_fraction * n))
         if n_validation >= n:
             raise ValueError(
                 f"early_stopping with validation_fraction={self.validation_fraction} leaves none of {n} sequence(s) to "
                 "train on. Lower validation_fraction or set early_stopping=False."
             )
-        if seed is None:
-            seed = int(random_state.randint(2**31))
-        rows, kept_out = self._split_rows(values, n, n_validation, seed)
-        return rows, kept_out, seed
+        return self._split_rows(values, n, n_validation, seed)
 
     def _validation(self, sequences, values, weights, kept_out):
         """`Validation` on the sequences kept out, or None."""
@@ -317,18 +310,26 @@ def _as_parameters(architecture):
     }
 
 
-def _check_memory(cell, sequences, batch_size, bptt_steps, architecture):
+def _check_memory(estimator, sequences, batch_size, architecture):
     """Refuse a batch whose buffers exceed the machine's memory."""
-    lengths = np.sort(sequences.lengths)[-batch_size:]
-    longest = int(np.minimum(lengths, min(bptt_steps or lengths[-1], lengths[-1])).sum())
-    needed = training_memory(cell, longest, **architecture)
+    lengths = np.sort(sequences.lengths)
+    longest = int(lengths[-1])
+    if estimator.solver == "lbfgs":  # sees all sequences, part by part
+        n_steps = min(int(lengths.sum()), FULL_STEPS + longest)
+        batch = "A part of the data as solver='lbfgs' takes it"
+        remedy = "hidden_size or num_layers, or cut the sequences"
+    else:
+        n_steps = int(np.minimum(lengths[-batch_size:], estimator.bptt_steps or longest).sum())
+        batch = f"A batch of batch_size={batch_size} sequences"
+        remedy = "batch_size, hidden_size or num_layers, cut the sequences, or set bptt_steps"
+    n_dropped = (estimator.dropout > 0) + (estimator.recurrent_dropout > 0)
+    needed = training_memory(estimator._cell, n_steps, **architecture, n_dropped=n_dropped)
     available = _physical_memory()
     if available is not None and needed > available:
         raise ValueError(
-            f"A batch of batch_size={batch_size} sequences with hidden_size={architecture['hidden_size']}, "
-            f"num_layers={architecture['num_layers']} and up to {sequences.max_length} time steps needs about "
-            f"{needed / _GIBIBYTE:.1f} GiB to train; this machine has {available / _GIBIBYTE:.1f} GiB. "
-            "Lower batch_size, hidden_size or num_layers, cut the sequences, or set bptt_steps."
+            f"{batch} with hidden_size={architecture['hidden_size']}, num_layers={architecture['num_layers']} and "
+            f"up to {longest} time steps needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine has "
+            f"{available / _GIBIBYTE:.1f} GiB. Lower {remedy}."
         )
 
 

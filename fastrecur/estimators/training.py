@@ -60,7 +60,8 @@ class Training:
 
     The targets' weights have mean 1; times ``weight_unit`` they are what the caller gave. ``ending`` says what ended
     the epochs: "converged", "max_iter", "interrupted", "stopped" (by a callback), "diverged", or L-BFGS's own words.
-    ``resumed`` is a `Record` of a fit that was stopped, and goes on.
+    ``resumed`` is a `Record` of a fit that was stopped, and goes on. ``seeds`` are those of the split and of the
+    epochs: each epoch has its own random numbers, so that a fit that goes on needs no state of them.
     """
 
     estimator: Any
@@ -71,8 +72,7 @@ class Training:
     rows: Any
     batch_size: int
     validation: Validation | None
-    random_state: np.random.RandomState
-    split_seed: int | None
+    seeds: list[int]
     n_threads: int
     resumed: Record | None
     partial: bool
@@ -110,8 +110,7 @@ class Training:
             "optimiser": self.optimiser.state() if estimator.solver != "lbfgs" else {},
             "learning_rate": [estimator.learning_rate, float(estimator.learning_rate_init)],
             "schedule": self.schedule.state(),
-            "random_state": self.random_state.get_state(),
-            "split_seed": self.split_seed,
+            "seeds": self.seeds,
         }
 
     @property
@@ -188,12 +187,13 @@ def warn_of_ending(training):
 def _epoch(training):
     """One pass over the sequences; its results count only when it is whole."""
     estimator = training.estimator
-    rows = training.random_state.permutation(training.rows) if estimator.shuffle else training.rows
-    loss, size, norms = 0.0, 0, []
     n_epochs = len(training.record.epochs)
+    rng = np.random.default_rng([training.seeds[1], n_epochs])
+    rows = rng.permutation(training.rows) if estimator.shuffle else training.rows
+    loss, size, norms = 0.0, 0, []
     for start in range(0, len(rows), training.batch_size):
         training.optimiser.rate = training.schedule.rate(n_epochs, start / len(rows))
-        total, n_targets, of_batch = _step(training, rows[start : start + training.batch_size])
+        total, n_targets, of_batch = _step(training, rows[start : start + training.batch_size], rng)
         loss, size = loss + total, size + n_targets
         norms += of_batch
     loss /= size
@@ -203,21 +203,22 @@ def _epoch(training):
     _add_epoch(training, loss, sum(norms) / len(norms), clipped / len(norms))
 
 
-def _step(training, batch):
+def _step(training, batch, rng):
     """A minibatch: the sum of its losses, its number of targets, the norms of its gradients (one, or one a piece)."""
     loss, size, norms = 0.0, 0, []
-    for step in training.gradient.steps(training.sequences, batch, training.estimator.bptt_steps, _dropout(training)):
+    dropout = _dropout(training, rng)
+    for step in training.gradient.steps(training.sequences, batch, training.estimator.bptt_steps, dropout):
         norms.append(_apply(training, step))
         loss += step.loss * step.size
         size += step.size
     return loss, size, norms
 
 
-def _dropout(training):
+def _dropout(training, rng):
     if not training.drops:
         return None
     estimator = training.estimator
-    return Dropout(estimator.dropout, estimator.recurrent_dropout, int(training.random_state.randint(2**31)))
+    return Dropout(estimator.dropout, estimator.recurrent_dropout, int(rng.integers(2**31)))
 
 
 def _apply(training, step):

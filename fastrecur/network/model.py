@@ -9,7 +9,7 @@ import numpy as np
 from fastrecur.kernels.cpu import batches, panels
 from fastrecur.kernels.cpu.head_gradient import BLOCK
 from fastrecur.network.head import Head
-from fastrecur.network.parameters import TABLE, Parameters, initialise, recurrent_shapes
+from fastrecur.network.parameters import TABLE, Parameters, initialise, network_shapes, recurrent_shapes
 from fastrecur.network.pooling import POOLINGS
 from fastrecur.network.recurrent import RecurrentStack
 from fastrecur.network.workspace import Workspace
@@ -47,15 +47,17 @@ def make_batch(sequences, rows):
 
 
 def training_memory(
-    cell, n_packed, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling, n_tokens
-):
+    cell, n_packed, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling, n_tokens,
+    n_dropped=0,
+):  # fmt: skip
     """About how many bytes a training step on ``n_packed`` time steps holds: see `Model`.
 
-    Of each time step, direction and layer the states, the gates and what the layer below gets back, all padded; of
-    each weight itself, gradient, moments, the kept and the best, and the copies that the kernels read.
+    Of each time step, direction and layer the states (``n_dropped`` times more with numbers dropped), the gates and
+    what the layer below gets back, all padded; of each weight itself, gradient, moments, the kept and the best, and the
+    copies that the kernels read.
     """
     width, directions = panels.padded(hidden_size, dtype), num_layers * n_directions
-    a_step = {"rnn": 2, "gru": 5, "lstm": 6}[cell] * width + width * (num_layers > 1)
+    a_step = {"rnn": 2, "gru": 5, "lstm": 6}[cell] * width + width * ((num_layers > 1) + n_dropped)
     inputs = n_features * (2 if n_tokens else 1)
     above = recurrent_shapes(cell, n_directions * hidden_size, hidden_size, 1, 1)
     first = recurrent_shapes(cell, n_features, hidden_size, 1, n_directions)
@@ -89,11 +91,8 @@ class Model:
         self, cell, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling="last",
         n_tokens=0,
     ):  # fmt: skip
-        shapes = recurrent_shapes(cell, n_features, hidden_size, num_layers, n_directions)
+        shapes = network_shapes(cell, n_features, hidden_size, n_outputs, num_layers, n_directions, n_tokens)
         width = n_directions * hidden_size
-        shapes |= {"head_weight": (n_outputs, width), "head_bias": (n_outputs,)}
-        if n_tokens:
-            shapes[TABLE] = n_tokens, n_features
         self.cell, self.n_features, self.n_outputs, self.n_tokens = cell, n_features, n_outputs, n_tokens
         self.dtype, self.width, self.pooling = np.dtype(dtype), width, pooling
         self.parameters = Parameters(shapes, self.dtype)

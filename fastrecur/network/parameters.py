@@ -86,6 +86,13 @@ def recurrent_shapes(cell, input_size, hidden_size, num_layers, n_directions):
     return shapes
 
 
+def network_shapes(cell, n_features, hidden_size, n_outputs, num_layers, n_directions, n_tokens=0):
+    """Names and shapes of the parameters of recurrent layers with a head and, for tokens, a table of embeddings."""
+    shapes = recurrent_shapes(cell, n_features, hidden_size, num_layers, n_directions)
+    shapes |= {"head_weight": (n_outputs, n_directions * hidden_size), "head_bias": (n_outputs,)}
+    return shapes | ({TABLE: (n_tokens, n_features)} if n_tokens else {})
+
+
 #: Values of the estimators' ``init``.
 PRESETS = ("default", "irnn", "chrono", "pytorch")
 

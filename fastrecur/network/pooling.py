@@ -28,7 +28,7 @@ class Last:
     def pooled(self, lengths):
         """(B, D * H), of sequences of these ``lengths``."""
         last = self._last
-        return last[0] if len(last) == 1 else last.transpose(1, 0, 2).reshape(self._n_rows, -1)
+        return last[0] if len(last) == 1 else np.ascontiguousarray(last.transpose(1, 0, 2)).reshape(self._n_rows, -1)
 
     def gradient(self, dpooled, lengths, trace, begin, workspace):
         """Arguments of `RecurrentStack.backward` for a piece: here the gradient of the last states."""

@@ -28,6 +28,7 @@ class _Direction:
         self._maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
         self._arrays: dict[Parameters, list] = {}
         p, width = self.layout.n_panels, panels.lanes(dtype)
+        self.vectors = (0,) * layout.vectors
         self.columns, self.gate_columns = self.layout.vectors * width, self.layout.gate_vectors * width
         self.scratch = max(TALL[self.layout.vectors], 2) * self.gate_columns  # one tile, or a pair of panels
         self.w = panels.aligned_empty((p, self.n_inputs, self.columns), dtype)
@@ -155,9 +156,7 @@ class RecurrentStack:
             trace.inputs[0], trace.dropout = x, dropout
             if recurrent:
                 dropout.recurrent_masks(self.hidden_size, trace.all_masks)
-            if outputs is None:
-                outputs = workspace.take("outputs of the last layer", *self.states_shape(packing))
-            trace.states[-1] = outputs
+            trace.states[-1] = trace.outputs if outputs is None else outputs
             if initial is None:
                 for state in (*trace.states, *trace.cells):
                     state[:n_rows] = 0.0
@@ -322,7 +321,7 @@ class RecurrentStack:
         key, k, d, layout = direction.index, direction.layer, direction.direction, direction.layout
         products.weight_gradient(
             back.gates[key], trace.inputs[k], direction.n_features, trace.masked[k], d, trace.packing.segments(d),
-            back.dw[key], back.dbias[key], layout.vectors, layout.first_hidden, back.scratch[key],
+            back.dw[key], back.dbias[key], direction.vectors, layout.first_hidden, back.scratch[key],
             back.weight_shards[key],
         )  # fmt: skip
         direction.unpack(back.dw[key], back.dbias[key], grads)

@@ -1,5 +1,6 @@
 """Buffers that are kept from call to call, and where each step of a batch finds its own."""
 
+import functools
 import math
 
 from fastrecur.kernels import threads
@@ -87,8 +88,8 @@ class Trace:
     shards : list of int64 arrays
         Rows of the batch for each thread, by layer.
     inputs, states : list of arrays
-        By layer: what it read (N, S, F) and its h (B + N, D, padded H). The first input and the last layer's h come
-        with each forward pass.
+        By layer: what it read (N, S, F) and its h (B + N, D, padded H). The first input comes with each forward pass,
+        and may bring the array for the last layer's h.
     masked : list of arrays
         By layer: h times the mask of the recurrent dropout, which the recurrent product reads; without, ``states``.
     all_masks : array of shape (L * D, B, padded H)
@@ -107,6 +108,7 @@ class Trace:
         self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
         take, states_shape = workspace.take, stack.states_shape(packing)
         below = [take(("h", k), *states_shape) for k in range(stack.num_layers - 1)]
+        self._states_shape = states_shape
         self.states = [*below, None]
         outputs = [h[n_rows:] for h in below]
         if between:
@@ -129,6 +131,11 @@ class Trace:
                 n_states = n_rows + n_packed if record else n_rows
                 self.cells.append(take(("c", direction.index), n_states, stack.padded))
         self._back = {}
+
+    @functools.cached_property
+    def outputs(self):
+        """Array of the workspace for the last layer's h."""
+        return self._workspace.take("outputs of the last layer", *self._states_shape)
 
     def back(self, stack, n_threads):
         """`BackwardTrace` of this batch on so many threads."""

@@ -140,6 +140,14 @@ def test_a_batch_that_cannot_fit_in_memory(cls, no_network, monkeypatch):
     refused_fit(tiny(cls, hidden_size=640, batch_size=256), X, y, ValueError, *parts)
 
 
+def test_a_part_of_lbfgs_that_cannot_fit_in_memory(no_network, monkeypatch):
+    """L-BFGS takes all sequences, some tens of thousands of steps at a time, whatever ``batch_size`` says."""
+    monkeypatch.setattr(base, "_physical_memory", lambda: 2**30)
+    X, y = np.zeros((256, 1000, 1), dtype=np.float32), np.arange(256.0)
+    model = tiny(LSTMRegressor, hidden_size=2000, batch_size=1, solver="lbfgs")
+    refused_fit(model, X, y, ValueError, "solver='lbfgs'", r"needs about \d+\.\d GiB", "Lower hidden_size")
+
+
 @pytest.mark.parametrize("change", [{"batch_size": 16}, {"hidden_size": 8}, {"X": np.zeros((256, 30, 1))}], ids=str)
 def test_each_remedy_for_it_works(change, monkeypatch):
     """The remedies of the message; that the batch passes is seen by the network being made."""

@@ -17,9 +17,9 @@ def batches(monkeypatch):
     """Rows of each minibatch that is trained on."""
     seen, step = [], training._step
 
-    def noted(of_fit, batch):
+    def noted(of_fit, batch, rng):
         seen.append(list(batch))
-        return step(of_fit, batch)
+        return step(of_fit, batch, rng)
 
     monkeypatch.setattr(training, "_step", noted)
     return seen

@@ -206,7 +206,7 @@ def test_every_kernel_of_a_recurrent_layer_is_found_on_disk_and_large_ones_are_c
         hits, misses, compiled = counts[name.rpartition(".")[2]]
         assert (hits, misses) == (compiled, 0), name
         if compiled and name.endswith("-shared"):  # whatever the threads, lengths and layouts
-            assert compiled == 1, name
+            assert compiled == (2 if name.endswith("weight_gradient-shared") else 1), name  # GRU's and LSTM's panels
 
 
 def test_an_unwritable_directory_costs_one_warning_and_nothing_else(tmp_path):

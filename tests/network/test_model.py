@@ -8,6 +8,7 @@ import pytest
 
 from fastrecur.kernels import reference, threads
 from fastrecur.network import model as module
+from fastrecur.network.dropout import Dropout
 from fastrecur.network.gradient import Gradient, Targets
 from fastrecur.network.head import LOSSES
 from fastrecur.network.model import Model
@@ -239,16 +240,18 @@ def test_initialise_forgets_what_was_there(cell):
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dropout", [None, Dropout(0.5, 0.0, 0), Dropout(0.5, 0.5, 0)], ids=["none", "one", "both"])
 @pytest.mark.parametrize("n_hidden", [1, 20, 64])
 @each_depth
 @each_cell
-def test_the_memory_of_a_step_is_foreseen(cell, depth, n_hidden):
+def test_the_memory_of_a_step_is_foreseen(cell, depth, n_hidden, dropout):
     name, relu = CELLS[cell]
     num_layers, n_directions = DEPTHS[depth]
     architecture = (F, n_hidden, K, num_layers, n_directions, relu, "float32", "last", 0)
     model, X = Model(name, *architecture), np.zeros((8, 200, F))
     gradient = Gradient(model, Targets("squared_error", np.zeros((8, K)), np.ones(8)), 1)
-    list(gradient.steps(check_sequences(X), np.arange(8)))
+    list(gradient.steps(check_sequences(X), np.arange(8), dropout=dropout))
     held = sum(buffer.nbytes for buffer in gradient._workspace._buffers.values())
-    foreseen = module.training_memory(name, X.size // F, *architecture)
+    n_dropped = 0 if dropout is None else 1 + (dropout.recurrent_rate > 0)
+    foreseen = module.training_memory(name, X.size // F, *architecture, n_dropped=n_dropped)
     assert 0.9 * held < foreseen < 2 * held

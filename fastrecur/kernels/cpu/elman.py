@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from numba import prange
 
-from fastrecur.kernels.compile import SharedKernel, inline, kernel
+from fastrecur.kernels.compile import SharedKernel, inline, kernel, merged
 from fastrecur.kernels.cpu.activations import tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
@@ -93,7 +93,7 @@ implement(panel_rows, RNNCell, _panel_rows)
 implement(panel_pair, RNNCell, _panel_pair)
 
 
-@inline
+@merged
 def _forward(w, bias, x, features, steps, h, direction, scratch, relu, masked, mask, shards, s):
     ahead, units = has_few_rows(shards), w.shape[2]
     net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, units, False, masked, mask, ahead, s)
@@ -160,7 +160,7 @@ def _cell_gradient(cell, net, z, now):
 implement(cell_gradient, RNNCell, _cell_gradient)
 
 
-@inline
+@merged
 def _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards, s):
     net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False, dh, mask)
     backward_rows(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from numba import prange
 
-from fastrecur.kernels.compile import SharedKernel, inline, kernel
+from fastrecur.kernels.compile import SharedKernel, inline, kernel, merged
 from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
@@ -98,7 +98,7 @@ implement(panel_rows, GRUCell, _panel_rows)
 implement(panel_pair, GRUCell, _panel_pair)
 
 
-@inline
+@merged
 def _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s):
     ahead, units = has_few_rows(shards), w.shape[2] // 3
     net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, ahead, s)
@@ -169,7 +169,7 @@ def _cell_gradient(cell, net, z, now):
 implement(cell_gradient, GRUCell, _cell_gradient)
 
 
-@inline
+@merged
 def _backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards, s):
     units = gates.shape[2] // 4
     net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, kept, mask)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from numba import prange
 
-from fastrecur.kernels.compile import SharedKernel, inline, kernel
+from fastrecur.kernels.compile import SharedKernel, inline, kernel, merged
 from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
@@ -97,7 +97,7 @@ implement(panel_rows, LSTMCell, _panel_rows)
 implement(panel_pair, LSTMCell, _panel_pair)
 
 
-@inline
+@merged
 def _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s):
     ahead, units = has_few_rows(shards), w.shape[2] // 4
     net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, s)
@@ -171,7 +171,7 @@ def _cell_gradient(cell, net, z, now):
 implement(cell_gradient, LSTMCell, _cell_gradient)
 
 
-@inline
+@merged
 def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s):
     net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, gates.shape[2] // 4, 0, False, dh, mask)
     backward_rows(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])

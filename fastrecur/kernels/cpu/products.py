@@ -7,8 +7,9 @@ multiply-adds an output. A row's bits therefore depend on neither the tile it fe
 from typing import NamedTuple
 
 from numba import prange
+from numba.extending import overload
 
-from fastrecur.kernels.compile import SharedKernel, inline
+from fastrecur.kernels.compile import SharedKernel, inline, merged
 from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, store
 from fastrecur.kernels.cpu.target import CACHE_LINE, MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store, tile_zero
@@ -135,7 +136,7 @@ def transposed_product(rows, keep, out, out_stride, gates, w, n_panels, pair):
     _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w, n_panels, pair)
 
 
-@inline
+@merged
 def _input_gradient_rows(gates, w, first, keep, dx, begin, end):
     panels, n_rows, width = gates.shape
     n_panels, n_sum, pair = w.shape
@@ -194,18 +195,29 @@ def _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stri
     _gradient_tiles(one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
 
 
-@inline
 def _gradient_strip(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
-    """`_gradient_product` with the tiles that suit the number of vectors in a panel."""
-    if vectors == 2:
-        _gradient_product(tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2), tile_shape(1, 2),
-                          k, last, a, a_stride, gates, gates_stride, count, out, out_stride)  # fmt: skip
-    elif vectors == 3:
-        _gradient_product(tile_shape(TALL_3, 3), tile_shape(MIDDLE_3, 3), tile_shape(1, 3),
-                          k, last, a, a_stride, gates, gates_stride, count, out, out_stride)  # fmt: skip
-    else:
-        _gradient_product(tile_shape(TALL_4, 4), tile_shape(MIDDLE_4, 4), tile_shape(1, 4),
-                          k, last, a, a_stride, gates, gates_stride, count, out, out_stride)  # fmt: skip
+    """`_gradient_product` with the tiles that suit panels of ``len(vectors)`` vectors."""
+    raise NotImplementedError
+
+
+@overload(_gradient_strip, strict=False)
+def _strip_of(vectors, *args):
+    return {2: _strip_of_2, 3: _strip_of_3, 4: _strip_of_4}[vectors.count]
+
+
+def _strip_of_2(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+    tall, middle, one = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2), tile_shape(1, 2)
+    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+
+
+def _strip_of_3(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+    tall, middle, one = tile_shape(TALL_3, 3), tile_shape(MIDDLE_3, 3), tile_shape(1, 3)
+    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+
+
+def _strip_of_4(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+    tall, middle, one = tile_shape(TALL_4, 4), tile_shape(MIDDLE_4, 4), tile_shape(1, 4)
+    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
 
 
 @inline
@@ -240,7 +252,7 @@ def _previous_states(begin, count, run, before, h, stride, n_hidden, scratch):
     return scratch, run
 
 
-@inline
+@merged
 def _weight_gradient_panel(vectors, k, last, x, row, dz, dz_stride, h_prev, h_stride, first, count, out, columns):
     """Rows ``k..last`` of one panel of dW, for ``count`` packed rows from ``row`` on."""
     for s in range(x.segments):
@@ -256,7 +268,7 @@ def _weight_gradient_panel(vectors, k, last, x, row, dz, dz_stride, h_prev, h_st
     )
 
 
-@inline
+@merged
 def _weight_gradient_rows(gates, x, h, h_stride, before, dw, dbias, vectors, hidden_first, scratch, begin, end):
     """The rows ``begin..end`` of dW, counted through all panels; dbias with the first row of a panel."""
     n_rows, dz_stride = gates.shape[1:]
@@ -274,7 +286,7 @@ def _weight_gradient_rows(gates, x, h, h_stride, before, dw, dbias, vectors, hid
             last = min(n_inputs, k + end - row)
             dz = offset(pointer(gates), (p * n_rows + n) * dz_stride)
             if k == 0:
-                _bias_gradient(dz, dz_stride, count, offset(pointer(dbias), p * dz_stride), columns // vectors)
+                _bias_gradient(dz, dz_stride, count, offset(pointer(dbias), p * dz_stride), columns // len(vectors))
             out = offset(pointer(dw), p * n_inputs * columns)
             _weight_gradient_panel(
                 vectors, k, last, x, n, dz, dz_stride, h_prev, h_stride, hidden_first, count, out, columns
@@ -282,7 +294,7 @@ def _weight_gradient_rows(gates, x, h, h_stride, before, dw, dbias, vectors, hid
             row += last - k
 
 
-@inline
+@merged
 def _weight_gradient_shard(
     gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, s
 ):
@@ -316,8 +328,8 @@ def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors
         hidden units to those from ``hidden_first`` on.
     dbias : array of shape (P, G)
         Assigned.
-    vectors : int
-        2, 3 or 4.
+    vectors : tuple of 2, 3 or 4 integers
+        As many as a row of a panel has vectors; compiled for each number apart.
     scratch : array of shape (len(shards) - 1, SUM_BLOCK * D * stride)
     shards : int64 array
         Bounds of the P * (S * features + H) rows of dW that each thread takes.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numba import types
 from numba.extending import overload
 
-from fastrecur.kernels.compile import inline
+from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Gates, Inputs, tile_features, transposed_product
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
@@ -197,7 +197,7 @@ def _panel(net, p, base, row, before, after, c_before, c_after):
     )
 
 
-@inline
+@merged
 def _forward_step(cell, net, rows, base, row, before, after, c_before, c_after):
     """All panels of ``rows`` rows of a step."""
     p = 0
@@ -222,7 +222,7 @@ def ahead_tiles(shape, r, rows, p):
     return r
 
 
-@inline
+@merged
 def _run_ahead(cell, net, steps, s, base):
     """What the features add in the steps ``s..s + AHEAD_STEPS``; returns the packed row at which their gates begin."""
     one, other = s, min(s + AHEAD_STEPS, len(steps)) - 1
@@ -245,7 +245,7 @@ def _mask_rows(net, first, last, row):
             store(net.masked, h + u, load(net.h, h + u) * load(net.mask, mask + u))
 
 
-@inline
+@merged
 def forward_rows(cell, net, steps, n_rows, begin, end):
     """The rows ``begin..end`` of the batch through all steps."""
     base = 0
@@ -353,7 +353,7 @@ class Now(NamedTuple):
     dh: int
 
 
-@inline
+@merged
 def _gradient_run(cell, net, first, last, at, before, n_rows):
     """Gate gradients of the rows ``first..last`` of a step, whose previous states lie from row ``before`` on."""
     for r in range(first, last):
@@ -383,7 +383,7 @@ def _mask_gradient(net, first, last):
             store(net.dh, k, dh)
 
 
-@inline
+@merged
 def backward_rows(cell, net, steps, n_rows, begin, end):
     """The rows ``begin..end`` of the batch back through all steps: gate gradients, then dh of the step before."""
     for s in range(len(steps) - 1, -1, -1):
