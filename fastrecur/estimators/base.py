@@ -131,7 +131,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         resume = to_go_on_with(self, partial) if continued else None
         unit = resume["weight_unit"] if partial and resume and resume["unfinished"] else None
         target_weights, unit = _with_unit_mean(target_weights, unit)
-        batch_size = min(32 if self.batch_size == "auto" else int(self.batch_size), len(sequences))
+        batch_size = min(self._wanted_batch_size(len(sequences)), len(sequences))
         architecture = self._wanted_architecture(sequences, n_outputs, continued)
         _check_memory(self, sequences, batch_size, architecture)
         random_state = check_random_state(self.random_state)
@@ -161,6 +161,10 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
             resumed=resumed_record(self, resume, partial),
             partial=partial,
         )
+
+    def _wanted_batch_size(self, n_sequences):
+        """Few sequences go in small batches: an epoch of one or two steps would end the fit before it has begun."""
+        return min(32, max(8, n_sequences // 16)) if self.batch_size == "auto" else int(self.batch_size)
 
     def _wanted_architecture(self, sequences, n_outputs, continued):
         """Arguments of `Model`, numbers as Python's, in which nothing overflows."""

@@ -45,7 +45,8 @@ _TEMPLATE = """{summary}
         L2 penalty of the weights (not of the biases), divided by the sum of the weights of the batch's targets. For
         "adamw" the share by which a step of size 1 shrinks them.
     batch_size : int or "auto", default="auto"
-        Sequences a minibatch; "auto" is 32, or all where there are fewer.
+        Sequences a minibatch; "auto" is a sixteenth of the sequences, but at least 8 (or all, where there are fewer)
+        and at most 32.
     max_iter : int, default=200
         Largest number of epochs.
     tol : float, default=1e-4

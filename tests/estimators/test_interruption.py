@@ -99,7 +99,7 @@ def test_an_interrupted_fit_puts_the_bar_away(monkeypatch, capsys):
     for _ in range(2):  # a live bar that is left open refuses the next one
         with monkeypatch.context() as patch, interruption("interrupted"):
             interrupt(patch, 3)
-            quick(LSTMClassifier, verbose=True, max_iter=9).fit(X, y)
+            quick(LSTMClassifier, batch_size=32, verbose=True, max_iter=9).fit(X, y)
     assert "1/9" in capsys.readouterr().out
 
 

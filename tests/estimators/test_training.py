@@ -41,7 +41,15 @@ def test_shuffled_batches(batches):
     assert list(range(60)) != first != second
 
 
-@pytest.mark.parametrize(("batch_size", "expected"), [("auto", [32, 28]), (1, [1] * 60), (60, [60]), (61, [60])])
+@pytest.mark.parametrize(("n", "largest"), [(5, 5), (100, 8), (330, 20), (700, 32)])
+def test_automatic_batch_sizes(n, largest, batches):
+    X = np.random.default_rng(0).normal(size=(n, 3, 1))
+    quick(RNNRegressor, max_iter=1).fit(X, X[:, 0, 0])
+    assert max(map(len, batches)) == largest
+    assert sum(map(len, batches)) == n
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [("auto", [8] * 7 + [4]), (1, [1] * 60), (60, [60]), (61, [60])])
 def test_batch_sizes(batch_size, expected, batches):
     X, y = make_problem(GRURegressor)
     quick(GRURegressor, batch_size=batch_size, max_iter=1).fit(X, y)
