@@ -99,6 +99,10 @@ def register_skl2onnx() -> None:
     update_registered_converter(PerTimestep, "FastrecurPerTimestep", _no_shapes, _no_nodes, parser=_parse_rows)
 
 
+#: skl2onnx's operators that only dress the results of a last step.
+_FINISHING = {"SklearnZipMap", "SklearnZipMapColumns", "SklearnIdentity", "SklearnCast", "SklearnClassLabels"}
+
+
 class _ContainerGraph:
     """The `onnx_network.Graph` of skl2onnx's container."""
 
@@ -108,14 +112,17 @@ class _ContainerGraph:
             raise ValueError(f"target_opset must be at least {LEAST_OPSET} for networks, found {self.opset}.")
 
     def constant(self, name: str, value: Any) -> str:
+        from onnx import numpy_helper
+
         array, unique = np.asarray(value), self._scope.get_unique_variable_name(name)
-        self._container.add_initializer(unique, element_type(array.dtype), list(array.shape), array.ravel().tolist())
+        content = array.ravel().tolist() if array.dtype == object else numpy_helper.from_array(array)
+        self._container.add_initializer(unique, element_type(array.dtype), list(array.shape), content)
         return unique
 
     def node(self, op_type: str, inputs: list[str], output: int = 0, **attributes: Any) -> str:
         name = self._scope.get_unique_operator_name(op_type)
         out = self._scope.get_unique_variable_name(f"{name}_out")
-        outputs = [""] * output + [out]
+        outputs = [self._scope.get_unique_variable_name("unused") for _ in range(output)] + [out]
         self._container.add_node(op_type, inputs, outputs, op_version=self.opset, name=name, **attributes)
         return out
 
@@ -132,22 +139,27 @@ class _ContainerGraph:
 
 
 def _parse_estimator(scope: Any, model: Any, inputs: list, custom_parsers: Any = None) -> list:
-    from skl2onnx._parse import _apply_zipmap, _get_sklearn_operator_name, guess_tensor_type
+    check_is_fitted(model)
+    outputs = _declared_outputs(scope, model, inputs, custom_parsers)
+    operator = next(operator for operator in scope.operators.values() if operator.raw_operator is model)
+    operator.parsed = True  # the converters of ensembles declare their members' operators themselves
+    return outputs
+
+
+def _declared_outputs(scope: Any, model: Any, inputs: list, custom_parsers: Any) -> list:
+    from skl2onnx._parse import _get_sklearn_operator_name, _parse_sklearn_classifier, guess_tensor_type
     from skl2onnx.common.data_types import Int64TensorType
 
-    check_is_fitted(model)
-    options = scope.get_options(model, {"transform": False, "zipmap": True}, fail=False)
+    labelled = is_classifier(model) and not _option(scope, model, "transform", False)
+    if labelled and not model._has_step_targets:
+        return _parse_sklearn_classifier(scope, model, inputs, custom_parsers=custom_parsers)
     operator = scope.declare_local_operator(_get_sklearn_operator_name(type(model)), model)
     operator.inputs = inputs
-    number = guess_tensor_type(inputs[0].type)
-    if options["transform"] or not is_classifier(model):
-        operator.outputs.append(scope.declare_local_variable("variable", number))
-        return operator.outputs
-    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
-    operator.outputs.append(scope.declare_local_variable("probabilities", number))
-    if not options["zipmap"] or model._has_step_targets:  # a map of classes is one of a row
-        return operator.outputs
-    return _apply_zipmap(options["zipmap"], scope, model, inputs[0].type, operator.outputs)
+    if labelled:  # without zipmap: a map of classes is one of a row
+        operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
+    name = "probabilities" if labelled else "variable"
+    operator.outputs.append(scope.declare_local_variable(name, guess_tensor_type(inputs[0].type)))
+    return operator.outputs
 
 
 def _check_inputs(operator: Any) -> None:
@@ -171,10 +183,25 @@ def _check_inputs(operator: Any) -> None:
         raise ValueError(f"The lengths must be Int32TensorType([None]), found {inputs[1].type}.")
 
 
+def _check_use(operator: Any) -> None:
+    """Predictions may go to the user or an ensemble; to a later step `transform` gives the states instead."""
+    if not getattr(operator, "parsed", False) or _is_transformer(operator):
+        return
+    for other in operator.scope_inst.operators.values():
+        read = any(variable is output for variable in other.inputs for output in operator.outputs)
+        if read and other.type not in _FINISHING:
+            name = type(operator.raw_operator).__name__
+            raise ValueError(
+                f"{name} stands before another step, which reads what its transform gives. Pass "
+                f"options={{{name}: {{'transform': True}}}}, or id(estimator) for the class."
+            )
+
+
 def _estimator_shapes(operator: Any) -> None:
     from skl2onnx.common.data_types import Int64TensorType, StringTensorType
 
     _check_inputs(operator)
+    _check_use(operator)
     model, (n, n_steps, *_) = operator.raw_operator, operator.inputs[0].type.shape
     outputs, architecture = operator.outputs, model._architecture
     leading = [n, n_steps] if model._has_step_targets else [n]
@@ -191,13 +218,18 @@ def _estimator_shapes(operator: Any) -> None:
         outputs[0].type.shape = leading if one else [*leading, architecture["n_outputs"]]
 
 
+def _option(scope: Any, model: Any, name: str, default: Any) -> Any:
+    """What the caller of skl2onnx has set for this estimator."""
+    return scope.get_options(model, {name: default})[name]
+
+
 def _is_transformer(operator: Any) -> bool:
-    return operator.scope_inst.get_options(operator.raw_operator, {"transform": False}, fail=False)["transform"]
+    return _option(operator.scope_inst, operator.raw_operator, "transform", False)
 
 
 def _numbered(operator: Any) -> bool:
     """Whether numbers 0 to K-1 stand for the labels: skl2onnx's option "nocl"."""
-    return operator.scope_inst.get_options(operator.raw_operator, {"nocl": False}, fail=False)["nocl"]
+    return _option(operator.scope_inst, operator.raw_operator, "nocl", False)
 
 
 def _convert_estimator(scope: Any, operator: Any, container: Any) -> None:
