@@ -158,19 +158,15 @@ def check_range(weights: NetworkWeights, number: np.dtype) -> None:
 
 
 def labels(classes: NDArray) -> NDArray:
-    """Labels as ONNX has them: int64, bool, float64 or strings, as an array of objects."""
-    kinds = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": object}
-    array = classes if classes.dtype.kind in kinds else np.array(classes.tolist())
-    if array.dtype.kind not in kinds or (classes.dtype.kind == "O" and not _uniform(classes)):
+    """Labels as ONNX has them: int64, bool, float64, or strings in an array of objects."""
+    kinds = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": object, "O": object}
+    kind = kinds.get(classes.dtype.kind)
+    if kind is None or (kind is object and not all(isinstance(label, str) for label in classes)):
         raise TypeError(
             f"The labels {classes.tolist()} (dtype {classes.dtype}) cannot be ONNX's: they must be all numbers or all "
             "strings. Encode them, for instance with sklearn.preprocessing.LabelEncoder."
         )
-    return array.astype(kinds[array.dtype.kind])
-
-
-def _uniform(classes: NDArray) -> bool:
-    return len({isinstance(label, str) for label in classes.tolist()}) == 1
+    return classes.astype(kind)
 
 
 def _checked(estimator: Any) -> Any:

@@ -260,18 +260,17 @@ def _classes(operator: Any) -> np.ndarray:
     classes = labels(operator.raw_operator.classes_)
     if _numbered(operator):
         return np.arange(len(classes))
-    if classes.dtype == object:
-        return classes
-    if (classes != classes.astype(np.int64)).any():
-        raise ValueError(f"skl2onnx knows whole numbers and strings as labels, found {classes.tolist()}.")
-    return classes.astype(np.int64)
+    return classes if classes.dtype == object else classes.astype(np.int64)
 
 
 # --- PerTimestep -----------------------------------------------------------------------------------------------------
 
 
 class _StepsToRows:
-    """Stands for the nodes that make rows (N * T, F) of sequences."""
+    """Stands for the nodes that make rows (N * T, F) of sequences with F features."""
+
+    def __init__(self, n_features: int) -> None:
+        self.n_features = n_features
 
 
 class _RowsToSteps:
@@ -284,9 +283,9 @@ def _parse_rows(scope: Any, model: PerTimestep, inputs: list, custom_parsers: An
 
     check_is_fitted(model)
     x, *lengths = inputs
-    rows = scope.declare_local_operator("FastrecurStepsToRows", _StepsToRows())
+    rows = scope.declare_local_operator("FastrecurStepsToRows", _StepsToRows(model._n_step_features))
     rows.inputs = [x]
-    rows.outputs.append(scope.declare_local_variable("rows", type(x.type)()))
+    rows.outputs.append(scope.declare_local_variable("rows", type(x.type)([None, model._n_step_features])))
     transformed = _parse_sklearn(scope, model.transformer_, rows.outputs, custom_parsers=custom_parsers)
     if len(transformed) != 1:
         raise ValueError(
@@ -308,10 +307,13 @@ def _no_nodes(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _shapes_to_rows(operator: Any) -> None:
-    shape = operator.inputs[0].type.shape
-    if len(shape) not in (2, 3):
-        raise ValueError(f"The initial type of X must have the shape [None, None, F] or [None, None], found {shape}.")
-    operator.outputs[0].type.shape = [None, shape[2] if len(shape) == 3 else 1]
+    shape, n_features = operator.inputs[0].type.shape, operator.raw_operator.n_features
+    if len(shape) not in (2, 3) or (shape[2] if len(shape) == 3 else 1) != n_features:
+        raise ValueError(
+            f"PerTimestep was fitted on {n_features} feature(s) a step: the initial type of X must have the shape "
+            f"[None, None, {n_features}]{' or [None, None]' if n_features == 1 else ''}, found {shape}."
+        )
+    operator.outputs[0].type.shape = [None, n_features]
 
 
 def _shapes_to_steps(operator: Any) -> None:
@@ -327,7 +329,7 @@ def _is_scalar(operator: Any) -> bool:
 
 def _convert_to_rows(scope: Any, operator: Any, container: Any) -> None:
     graph = _ContainerGraph(scope, container)
-    shape = graph.constant("shape", [-1, operator.outputs[0].type.shape[1]])
+    shape = graph.constant("shape", [-1, operator.raw_operator.n_features])
     rows = graph.node("Reshape", [operator.inputs[0].full_name, shape])
     graph.result(rows, operator.outputs[0])
 

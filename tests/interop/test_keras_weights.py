@@ -9,7 +9,7 @@ from fastrecur.interop import from_keras, to_keras
 from fastrecur.layers import GRU, LSTM, RNN
 from tests.estimators.data import CLASSES, make_array, refused
 from tests.interop.data import fitted, keras_bidirectional, keras_gru, keras_lstm, keras_simple_rnn
-from tests.network.data import LAYERS, each_cell, make, normal
+from tests.network.data import LAYERS, each_cell, normal
 
 #: Gates, and the layer's equations.
 KERAS = {
