@@ -185,16 +185,26 @@ def _check_inputs(operator: Any) -> None:
 
 def _check_use(operator: Any) -> None:
     """Predictions may go to the user or an ensemble; to a later step `transform` gives the states instead."""
-    if not getattr(operator, "parsed", False) or _is_transformer(operator):
+    step = _step_of(operator)
+    if step is None or _is_transformer(operator):
         return
     for other in operator.scope_inst.operators.values():
-        read = any(variable is output for variable in other.inputs for output in operator.outputs)
+        read = any(variable is output for variable in other.inputs for output in step.outputs)
         if read and other.type not in _FINISHING:
             name = type(operator.raw_operator).__name__
             raise ValueError(
                 f"{name} stands before another step, which reads what its transform gives. Pass "
                 f"options={{{name}: {{'transform': True}}}}, or id(estimator) for the class."
             )
+
+
+def _step_of(operator: Any) -> Any:
+    """The operator that stands for this estimator, or for the search that found it, in a pipeline; or None."""
+    for other in operator.scope_inst.operators.values():
+        model = getattr(other.raw_operator, "best_estimator_", other.raw_operator)
+        if model is operator.raw_operator and getattr(other, "parsed", False):
+            return other
+    return None
 
 
 def _estimator_shapes(operator: Any) -> None:

@@ -185,4 +185,4 @@ def missing_package(package: str, purpose: str, extra: str) -> ImportError:
 
 
 def _name(source: Any) -> str:
-    return f"the class {source.__name__}" if isinstance(source, type) else f"a {type(source).__name__}"
+    return f"the class {source.__name__}" if isinstance(source, type) else f"an instance of {type(source).__name__}"

@@ -116,7 +116,7 @@ def test_arrays_are_copies():
 def test_what_cannot_be_exported():
     with pytest.raises(NotFittedError):
         to_keras(LSTMClassifier())
-    refused(lambda: to_keras(3), TypeError, "fitted estimator", "a int")
+    refused(lambda: to_keras(3), TypeError, "fitted estimator", "instance of int")
     refused(lambda: to_keras(GRU(2, 3), "head"), ValueError, "layer has no head")
     refused(lambda: to_keras(RNN(2, 3), "kernel"), ValueError, "part", "'kernel'")
 

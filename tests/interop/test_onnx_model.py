@@ -198,7 +198,7 @@ def test_what_is_no_fitted_estimator():
         to_onnx(LSTMClassifier())
     refused(lambda: to_onnx(LSTM(2, 3)), TypeError, "estimator", "layer LSTM")
     refused(lambda: to_onnx(make_pipeline(tiny(LSTMClassifier))), TypeError, "convert_sklearn", "register_skl2onnx")
-    refused(lambda: to_onnx("model"), TypeError, "fitted estimator", "a str")
+    refused(lambda: to_onnx("model"), TypeError, "fitted estimator", "instance of str")
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_unfitted(cls):
 
 def test_neither_estimator_nor_layer():
     refused(lambda: to_torch(LSTM), TypeError, "fitted estimator", "the class LSTM")
-    refused(lambda: to_torch({"a": 1}), TypeError, "a dict")
+    refused(lambda: to_torch({"a": 1}), TypeError, "instance of dict")
     pipeline = make_pipeline(tiny(RNNClassifier))
     refused(lambda: to_torch(pipeline), TypeError, r"pipeline\[-1\]")
 

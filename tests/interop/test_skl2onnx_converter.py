@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from skl2onnx import convert_sklearn, to_onnx
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int32TensorType, Int64TensorType
+from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import VotingClassifier, VotingRegressor
@@ -171,13 +172,30 @@ def test_states_for_later_steps():
     assert_equal_outputs(run(converted(pipeline, options=TRANSFORM), X=ARRAY), in_columns(pipeline, ARRAY))
 
 
-@pytest.mark.parametrize("cls", [LSTMClassifier, LSTMRegressor])
-def test_predictions_for_later_steps_are_refused(cls):
-    y = LABELS if cls is LSTMClassifier else NUMBERS
-    last = LogisticRegression() if cls is LSTMClassifier else LinearRegression()
-    pipeline = make_pipeline(tiny(cls), last).fit(ARRAY, y)
-    message = f"{cls.__name__} stands before another step", f"options={{{cls.__name__}: {{'transform': True}}}}"
-    refused(lambda: converted(pipeline), ValueError, *(part.replace("{", r"\{") for part in message))
+@pytest.mark.parametrize(
+    ("step", "last"),
+    [
+        (tiny(LSTMClassifier), LogisticRegression()),
+        (tiny(LSTMRegressor), LinearRegression()),
+        (GridSearchCV(tiny(LSTMRegressor), {"hidden_size": [3, 4]}, cv=2), LinearRegression()),
+    ],
+    ids=["classifier", "regressor", "search"],
+)
+def test_predictions_for_later_steps_are_refused(step, last):
+    pipeline = make_pipeline(step, last).fit(ARRAY, LABELS if is_classifier(step) else NUMBERS)
+    name = type(getattr(step, "estimator", step)).__name__
+    refused(
+        lambda: converted(pipeline),
+        ValueError,
+        f"{name} stands before another step",
+        rf"{{{name}: {{'transform': True}}}}",
+    )
+    options = {type(getattr(step, "estimator", step)): {"transform": True}}
+    if is_classifier(step):
+        options[LogisticRegression] = {"zipmap": False}
+    found = run(converted(pipeline, options=options), X=ARRAY)
+    wanted = in_columns(pipeline, ARRAY)
+    assert_equal_outputs(dict(zip(wanted, found.values(), strict=True)), wanted)  # a search renames them
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
