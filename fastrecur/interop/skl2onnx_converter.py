@@ -57,7 +57,8 @@ def register_skl2onnx() -> None:
     computes in float32 whatever the type of X: ONNX Runtime has its operators in no other.
 
     The option ``{"transform": True}`` makes an estimator that stands inside a pipeline, before other steps, give
-    what its `transform` does, (N, D * H), as it does there.
+    what its `transform` does, (N, D * H), as it does there. Without, skl2onnx would hand its predictions on: that is
+    refused.
 
     `PerTimestep` is exported as far as skl2onnx knows the transformer inside it, a pipeline of several included.
 
