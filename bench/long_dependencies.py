@@ -33,7 +33,7 @@ EPOCH, N_TEST = 2000, 1000
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "RNN": ("RNN", {"learning_rate_init": 0.001}),
-    "IRNN": ("RNN", {"nonlinearity": "relu", "init": "irnn", "learning_rate_init": 0.001}),
+    "IRNN": ("RNN", {"nonlinearity": "relu", "init": "irnn", "learning_rate_init": 0.0003}),
     "LSTM": ("LSTM", {}),
     "GRU": ("GRU", {}),
 }
