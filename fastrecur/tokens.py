@@ -6,6 +6,9 @@ import numpy as np
 
 from fastrecur.sequences import array_or_elements
 
+#: Tokens lie below it: floats, as which `check_sequences` reads them, no longer tell integers apart from here on.
+LARGEST = 2**53
+
 
 def as_tokens(sequences, X, n_known=None):
     """Sequences of tokens as int64.
@@ -27,7 +30,7 @@ def as_tokens(sequences, X, n_known=None):
     Raises
     ------
     ValueError
-        If there is more than one feature a time step, or a token is not an integer, negative or unknown.
+        If there is more than one feature a time step, or a token is not an integer, negative, unknown or huge.
 
     Examples
     --------
@@ -49,7 +52,7 @@ def as_tokens(sequences, X, n_known=None):
             "(astype(int)), or set embedding_dim=None for features."
         )
     values = sequences.values[:, 0]
-    wrong = (values < 0) | (values != np.floor(values))
+    wrong = (values < 0) | (values != np.floor(values)) | (values >= LARGEST)
     if n_known is not None:
         wrong |= values >= n_known
     if wrong.any():
@@ -58,6 +61,8 @@ def as_tokens(sequences, X, n_known=None):
         place = f"at sequence {sequence}, step {row - sequences.starts[sequence]}"
         if values[row] < 0:
             raise ValueError(f"X holds the negative token {values[row]:g} {place}. Tokens count from 0.")
+        if values[row] >= LARGEST:
+            raise ValueError(f"X holds the token {values[row]:g} {place}. Tokens are numbered from 0, without gaps.")
         if values[row] != np.floor(values[row]):
             raise ValueError(f"X holds {values[row]:g} {place}, which is no token. embedding_dim needs integers.")
         raise ValueError(

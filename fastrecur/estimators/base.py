@@ -33,6 +33,9 @@ from fastrecur.tokens import as_tokens
 
 _GIBIBYTE = 2**30
 
+#: The largest weight of a sequence lies between this and its inverse.
+LEAST_WEIGHT = 1e-100
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator):
@@ -121,6 +124,12 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         """Everything up to the first epoch: all checks, the network, the split."""
         check_combination(self, self._cell)
         sequences = self._check_sequences(X, self.dtype, reset=not continued)
+        if continued and (self.embedding_dim is not None) != (self._architecture["n_tokens"] > 0):
+            was = self._architecture["n_features"] if self._architecture["n_tokens"] else None
+            raise ValueError(
+                f"{_continuing(partial)} goes on with the fitted network, but embedding_dim was changed since, from "
+                f"{was} to {self.embedding_dim}. Change it back, or call fit with warm_start=False."
+            )
         if self.embedding_dim is not None:
             n_known = (self._architecture["n_tokens"] or None) if continued else None
             sequences = as_tokens(sequences, X, n_known)
@@ -139,7 +148,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         rows, kept_out = self._split(values, sequences, seeds[0])
         self._check_influence(weights, rows, kept_out)
         if continued:
-            self._check_continued(architecture)
+            self._check_continued(architecture, partial)
         self._architecture = architecture
         model = Model(self._cell, **self._architecture)
         if continued:
@@ -208,21 +217,33 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
             if re.search(r"\b(y|class_weight|classes)\b", str(error)):
                 raise
             text = str(error).strip().split("\n")[0]  # scikit-learn shows the array below
-            raise type(error)(f"y cannot be the targets: {text}") from error
+            hint = "" if self.return_sequences else " For a target at each time step set return_sequences=True."
+            raise type(error)(f"y cannot be the targets: {text}{hint}") from error
 
     def _sequence_weights(self, sample_weight, n_sequences):
         """Weights of the sequences as they were given, float64."""
         if sample_weight is None:
             return np.ones(n_sequences)
-        weights = _check_sample_weight(
-            sample_weight,
-            np.empty(n_sequences),
-            dtype=np.float64,
-            ensure_non_negative=True,
-            allow_all_zero_weights=True,
-        )
+        try:
+            weights = _check_sample_weight(
+                sample_weight,
+                np.empty(n_sequences),
+                dtype=np.float64,
+                ensure_non_negative=True,
+                allow_all_zero_weights=True,
+            )
+        except (TypeError, ValueError) as error:
+            if "sample_weight" in str(error) or "Sample weights" in str(error):
+                raise
+            text = str(error).strip().split("\n")[0]
+            raise type(error)(f"sample_weight must be {n_sequences} numbers, one a sequence: {text}") from error
         if weights.max() == 0:
             raise ValueError("sample_weight is all zero. Give at least one sequence a positive weight.")
+        if not LEAST_WEIGHT <= weights.max() <= 1 / LEAST_WEIGHT:
+            raise ValueError(
+                f"sample_weight has {weights.max():g} for its largest value, which is too far from 1 to compute with. "
+                "Scale it: only ratios of weights matter, and their size beside alpha."
+            )
         return weights
 
     def _check_number(self, y, n_targets):
@@ -270,14 +291,14 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
             )
         return Validation(sequences.take(kept_out), values[index], weights[index])
 
-    def _check_continued(self, architecture):
-        """With warm_start the network must still be the one that was fitted."""
+    def _check_continued(self, architecture, partial):
+        """The network must still be the one that was fitted."""
         fitted, wanted = _as_parameters(self._architecture), _as_parameters(architecture)
         changed = [f"{name} {fitted[name]} to {wanted[name]}" for name in wanted if wanted[name] != fitted[name]]
         if changed:
             raise ValueError(
-                f"warm_start=True continues with the fitted weights, but {', '.join(changed)} was changed since. "
-                "Change it back, or set warm_start=False to begin anew."
+                f"{_continuing(partial)} continues with the fitted weights, but {', '.join(changed)} was changed "
+                "since. Change it back, or call fit with warm_start=False to begin anew."
             )
 
     def __sklearn_tags__(self):
@@ -285,6 +306,10 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         tags.input_tags.two_d_array = True
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _continuing(partial):
+    return "partial_fit" if partial else "warm_start=True"
 
 
 def _with_unit_mean(weights, unit=None):
@@ -327,12 +352,14 @@ def _check_memory(estimator, sequences, batch_size, architecture):
         batch = f"A batch of batch_size={batch_size} sequences"
         remedy = "batch_size, hidden_size or num_layers, cut the sequences, or set bptt_steps"
     n_dropped = (estimator.dropout > 0) + (estimator.recurrent_dropout > 0)
+    n_tokens = architecture["n_tokens"]
+    tokens = f", and a vocabulary of {n_tokens} tokens (the largest in X, and one)," if n_tokens else ""
     needed = training_memory(estimator._cell, n_steps, **architecture, n_dropped=n_dropped)
     available = _physical_memory()
     if available is not None and needed > available:
         raise ValueError(
             f"{batch} with hidden_size={architecture['hidden_size']}, num_layers={architecture['num_layers']} and "
-            f"up to {longest} time steps needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine has "
+            f"up to {longest} time steps{tokens} needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine has "
             f"{available / _GIBIBYTE:.1f} GiB. Lower {remedy}."
         )
 

@@ -35,15 +35,16 @@ _TEMPLATE = """{summary}
         once, an iteration counts as an epoch, and it knows neither batches nor clipping. Of a table of embeddings each
         step moves the rows in use alone, as PyTorch's SparseAdam.
     learning_rate_init : float, default=0.005
-        Step size of the solver, at first.
+        Step size of the solver, at first. "lbfgs" has no use for it, nor for ``learning_rate``, ``momentum``,
+        ``batch_size`` and ``shuffle``.
     learning_rate : {{"constant", "adaptive", "cosine"}}, default="constant"
         "adaptive": a fifth whenever there was no progress for ``n_iter_no_change`` epochs, until it is below 1e-6.
         "cosine": down to 0 along half a cosine over ``max_iter`` epochs.
     momentum : float, default=0.9
         Momentum of "sgd", from 0 to below 1.
     alpha : float, default=1e-4
-        L2 penalty of the weights (not of the biases), divided by the sum of the weights of the batch's targets. For
-        "adamw" the share by which a step of size 1 shrinks them.
+        L2 penalty of the weights (not of the biases), divided by the number of the batch's targets times the mean
+        weight of all targets. For "adamw" the share by which a step of size 1 shrinks them.
     batch_size : int or "auto", default="auto"
         Sequences a minibatch; "auto" is a sixteenth of the sequences, but at least 8 (or all, where there are fewer)
         and at most 32.
@@ -51,7 +52,7 @@ _TEMPLATE = """{summary}
         Largest number of epochs.
     tol : float, default=1e-4
         The fit ends when the loss (with early stopping: the validation score) has not improved by more than ``tol``
-        in ``n_iter_no_change`` epochs on end.
+        in ``n_iter_no_change`` epochs on end. For "lbfgs" the largest entry of the gradient at which it ends.
     n_iter_no_change : int, default=10
         See ``tol``.
     early_stopping : bool, default=False

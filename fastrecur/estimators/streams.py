@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastrecur.masks import refuse_masked
 from fastrecur.network.pooling import RunningPool
 
 
@@ -50,7 +51,12 @@ class Stream:
         return outputs, new
 
     def _checked(self, x_t):
-        model, x = self._model, np.asarray(x_t)
+        refuse_masked(x_t, "x_t")
+        model = self._model
+        try:
+            x = np.asarray(x_t)
+        except ValueError as error:
+            raise ValueError("x_t must be an array, found rows of different lengths.") from error
         n_features = 1 if model.n_tokens else model.n_features
         wanted = self.n_sequences, n_features
         if x.ndim == 1 and x.size == self.n_sequences * n_features and 1 in wanted:

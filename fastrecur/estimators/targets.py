@@ -30,6 +30,8 @@ def stack_targets(y, lengths):
     array([0, 1, 1, 1])
     """
     y, elements = array_or_elements(y)
+    if elements is None and np.ndim(y) == 0:
+        raise ValueError(f"y must be an array (n, T) or a list of (T_i,) arrays, found a {type(y).__name__}.")
     elements = [np.asarray(element) for element in (np.asarray(y) if elements is None else elements)]
     if len(elements) != len(lengths):
         raise ValueError(
@@ -50,4 +52,6 @@ def stack_targets(y, lengths):
     shapes = {element.shape[1:] for element in elements}
     if len(shapes) > 1:
         raise ValueError(f"y mixes targets of shapes {sorted(shapes)} a time step. Give each the same number.")
+    if len({element.dtype.kind in "US" for element in elements}) > 1:
+        raise ValueError("y mixes strings and numbers. Give all sequences targets of one kind.")
     return np.concatenate(elements)

@@ -13,6 +13,7 @@ from fastrecur.network.dropout import Dropout
 from fastrecur.network.gradient import Gradient, Targets
 from fastrecur.network.model import Model
 from fastrecur.network.optimisers import make_optimiser
+from fastrecur.network.parameters import Parameters
 from fastrecur.network.schedules import make_schedule
 from fastrecur.sequences import Sequences
 
@@ -41,8 +42,8 @@ class Record:
     """What the whole epochs have left. It is replaced as one, so that an interrupt finds all of an epoch or nothing.
 
     ``best`` is the least loss, or minus the best validation score; ``waited`` counts the epochs without progress.
-    ``going_on`` is what the next epoch needs besides: states of solver, schedule and random numbers; ``n_seen`` counts
-    the sequences trained on.
+    ``going_on`` is what the next epoch needs besides: states of solver and schedule, the seeds; ``n_seen`` counts the
+    sequences trained on.
     """
 
     weights: Any
@@ -150,6 +151,8 @@ def train(training, tasks):
 
 def _epochs(training, tasks, progress):
     estimator = training.estimator
+    if training.record.waited > estimator.n_iter_no_change and not training.partial:
+        return "converged"  # the fit that goes on was stopped in what was to be its last epoch
     for _ in range(training.n_epochs):
         tasks.begin()
         _epoch(training)
@@ -316,9 +319,10 @@ def resumed_record(estimator, resume, partial):
     """`Record` from which a fit goes on, None without ``resume``."""
     if resume is None:
         return None
-    parameters = Model(estimator._cell, **estimator._architecture).parameters
+    weights = estimator.weights_
+    parameters = Parameters({name: array.shape for name, array in weights.items()}, weights["head_bias"].dtype)
     for name, array in parameters.arrays.items():
-        array[...] = estimator.weights_[name]
+        array[...] = weights[name]
     best_weights = parameters.flat.copy()
     if not (resume["unfinished"] and (partial or _lacks_epochs(estimator, resume))):
         return Record(best_weights, best_weights, going_on=resume)

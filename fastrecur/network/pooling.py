@@ -39,7 +39,7 @@ class Last:
 class Mean:
     """The mean of the states of each sequence."""
 
-    def __init__(self, stack, n_rows, in_pieces=True):
+    def __init__(self, stack, n_rows, in_pieces):
         self._stack = stack
         self._sums = np.zeros((n_rows, stack.n_directions * stack.hidden_size))
 
@@ -62,7 +62,7 @@ class Mean:
 class Largest:
     """The largest state of each unit in each sequence."""
 
-    def __init__(self, stack, n_rows, in_pieces=True):
+    def __init__(self, stack, n_rows, in_pieces):
         self._stack = stack
         width = stack.n_directions * stack.hidden_size
         self._largest, self._step = np.empty((n_rows, width), stack.dtype), np.empty((n_rows, width), np.int64)
@@ -86,7 +86,7 @@ class Largest:
         return {"dy": dy}
 
 
-POOLINGS = {"last": Last, "mean": Mean, "max": Largest}
+POOLINGS: dict[str, Any] = {"last": Last, "mean": Mean, "max": Largest}
 
 
 def _output_gradient(stack, trace, workspace):
