@@ -1,5 +1,6 @@
-"""What comes before the estimators: transformers of sequences."""
+"""What comes before the estimators: transformers of sequences and phrases."""
 
 from fastrecur.preprocessing.per_timestep import PerTimestep
+from fastrecur.preprocessing.tokenizer import SequenceTokenizer
 
-__all__ = ["PerTimestep"]
+__all__ = ["PerTimestep", "SequenceTokenizer"]
