@@ -80,7 +80,7 @@ def make_lstm(hidden: int = 64, epochs: int = 10, seed: int = 0) -> Pipeline:
     """Pipeline of raw phrases to labels."""
     return make_pipeline(
         SequenceTokenizer(min_frequency=2),  # rare words train the vector of the unknown ones
-        LSTMClassifier(hidden, embedding_dim=hidden // 2, max_iter=epochs, random_state=seed),
+        LSTMClassifier(hidden, embedding_dim=hidden // 2, pooling="max", max_iter=epochs, random_state=seed),
     )
 
 

@@ -23,7 +23,7 @@ def write(tmp_path):
 
 
 def test_made_phrases(capsys):
-    result = sarcasm.main(["--phrases", "4000", "--no-plot"])
+    result = sarcasm.main(["--phrases", "4000", "--epochs", "6", "--no-plot"])
     printed = capsys.readouterr().out
     assert (result.n_train, result.n_test) == (3200, 800)
     assert result.accuracy["LSTM"] >= 0.95
