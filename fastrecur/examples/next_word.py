@@ -91,6 +91,7 @@ def fit_text(
         bptt_steps=25,
         batch_size=n_streams,
         dropout=0.4,
+        learning_rate_init=0.01,
         learning_rate="cosine",
         max_iter=epochs,
         tol=0,
