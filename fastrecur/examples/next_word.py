@@ -292,9 +292,10 @@ def _draw(figure: Any, perplexity: dict[str, float], shopping: dict[str, dict[in
         lines.set(xlabel="words between list and question", ylabel="accuracy", ylim=(0, 1.02), xscale="log")
         lines.set_xticks(list(accuracies), list(map(str, accuracies)), minor=False)
         lines.minorticks_off()
-        lines.legend(fontsize="small")
+        lines.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize="small")
     bars.barh(list(perplexity)[::-1], list(perplexity.values())[::-1])
     bars.bar_label(bars.containers[0], fmt="%.1f", padding=2)
+    bars.margins(x=0.15)
     bars.set(xlabel="perplexity on held-out text (less is better)")
 
 
