@@ -157,6 +157,26 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         softmax(outputs, probabilities)
         return self._laid_out(probabilities, sequences)
 
+    def predict_proba_step(self, x_t, state):
+        """Take one time step of each stream: T steps give the bits of `predict_proba` on the whole.
+
+        Parameters
+        ----------
+        x_t, state
+            As in `predict_step`, and so are the errors.
+
+        Returns
+        -------
+        probabilities : array of shape (n_sequences, K)
+            What `predict_proba` returns for sequences that end here.
+        state : Stream
+            A new one: the old one may be used again.
+        """
+        outputs, state = self._step(x_t, state)
+        probabilities = np.empty_like(outputs)
+        softmax(outputs, probabilities)
+        return probabilities, state
+
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`.
 

@@ -132,14 +132,18 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ValueError, TypeError
             If x_t does not fit, holds NaN or infinity, or state is not one.
         """
+        outputs, state = self._step(x_t, state)
+        dtype = np.asarray(x_t).dtype
+        return self._decoded(outputs, np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64), state
+
+    def _step(self, x_t, state):
+        """Outputs of the head after one more time step, (n_sequences, K), and the new state."""
         check_is_fitted(self)
         if not isinstance(state, Stream):
             raise TypeError(f"state must come from initial_state() or predict_step(), found a {type(state).__name__}.")
         if state.architecture != self._architecture:
             raise ValueError("state belongs to another network. Begin with initial_state() of this estimator.")
-        outputs, state = state.step(x_t)
-        dtype = np.asarray(x_t).dtype
-        return self._decoded(outputs, np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64), state
+        return state.step(x_t)
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of a classifier, R^2 of a regressor; with ``return_sequences`` over all valid time steps.

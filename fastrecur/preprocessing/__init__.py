@@ -1,5 +1,15 @@
-"""What comes before the estimators: transformers of sequences."""
+"""What comes before the estimators: transformers of sequences and phrases, and other libraries' layouts."""
 
+from fastrecur.preprocessing.frames import sequences_from_frame
+from fastrecur.preprocessing.padding import from_channels_first, pad_sequences, unpad_sequences
 from fastrecur.preprocessing.per_timestep import PerTimestep
+from fastrecur.preprocessing.tokenizer import SequenceTokenizer
 
-__all__ = ["PerTimestep"]
+__all__ = [
+    "PerTimestep",
+    "SequenceTokenizer",
+    "from_channels_first",
+    "pad_sequences",
+    "sequences_from_frame",
+    "unpad_sequences",
+]

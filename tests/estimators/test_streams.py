@@ -37,6 +37,21 @@ def test_steps_give_the_bits_of_targets_a_step(cls):
     assert_same_bits(np.stack(outputs, axis=1), estimator.predict(X))
 
 
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("cls", CLASSIFIERS)
+def test_steps_give_the_bits_of_predict_proba(cls, return_sequences):
+    X = make_array(n=5, n_steps=6)
+    y = X[..., 0] > 0
+    estimator = tiny(cls, return_sequences=return_sequences).fit(X, y if return_sequences else y[:, 0])
+    state = estimator.initial_state(5)
+    for t in range(6):
+        probabilities, state = estimator.predict_proba_step(X[:, t], state)
+    expected = estimator.predict_proba(X)
+    assert_same_bits(probabilities, expected[:, -1] if return_sequences else expected)
+    with pytest.raises(TypeError, match="state must come from initial_state"):
+        estimator.predict_proba_step(X[:, 0], None)
+
+
 def test_a_state_may_be_used_again_and_single_streams_may_leave_their_axis_out():
     X = make_array(n=5, n_steps=6)
     estimator = tiny(RNNRegressor).fit(X, X[:, -1, 0])
