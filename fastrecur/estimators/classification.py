@@ -55,7 +55,7 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
             self._check_classes(classes)
             encoder.classes_ = self.classes_
         else:
-            encoder.fit(y if classes is None else column_or_1d(classes))
+            encoder.fit(y if classes is None else _as_classes(classes))
         unknown = np.setdiff1d(y, encoder.classes_)
         if len(unknown):
             source = "warm_start=True or partial_fit continues with the classes" if continued else "classes holds"
@@ -73,9 +73,9 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         return labels, weights * self._class_weights(labels, weights)[labels]
 
     def _check_classes(self, classes):
-        if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+        if classes is not None and not np.array_equal(found := np.unique(_as_classes(classes)), self.classes_):
             raise ValueError(
-                f"classes={np.unique(classes).tolist()} is not the same as on last call to partial_fit, was: "
+                f"classes={found.tolist()} is not the same as on last call to partial_fit, was: "
                 f"{self.classes_.tolist()}."
             )
 
@@ -191,3 +191,15 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         probabilities = self.predict_proba(X)
         with np.errstate(divide="ignore"):
             return [np.log(p) for p in probabilities] if isinstance(probabilities, list) else np.log(probabilities)
+
+
+def _as_classes(classes):
+    """The labels that the caller announces, as an array."""
+    found = np.asarray(classes)
+    if found.ndim != 1 or not found.size:
+        raise ValueError(f"classes must be a list or an array (K,) of labels, found {classes!r}.")
+    if found.dtype.kind == "O" and len({type(label) for label in found}) > 1:
+        raise ValueError(f"classes mixes labels of different types, {found.tolist()}. Give labels of one.")
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise ValueError(f"classes holds NaN or infinity, {found.tolist()}. Give the labels that y has.")
+    return found

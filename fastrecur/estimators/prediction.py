@@ -93,7 +93,7 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         state : Stream
-            For `predict_step`. It holds the weights as they are now.
+            For `predict_step`, until the estimator is fitted again.
 
         Raises
         ------
@@ -101,14 +101,21 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             If the network is bidirectional: it reads sequences from their ends too.
         """
         check_is_fitted(self)
+        self._refuse_two_directions()
+        if isinstance(n_sequences, bool) or not isinstance(n_sequences, int | np.integer) or n_sequences < 1:
+            raise ValueError(f"n_sequences must be an int of at least 1, found {n_sequences!r}.")
+        return Stream(self._fitted_model(), self._of_fit(), int(n_sequences))
+
+    def _refuse_two_directions(self):
         if self._architecture["n_directions"] == 2:
             raise ValueError(
                 "Streams need bidirectional=False: a bidirectional network reads a sequence from its end, which a "
                 "stream has not reached. Fit with bidirectional=False."
             )
-        if isinstance(n_sequences, bool) or not isinstance(n_sequences, int | np.integer) or n_sequences < 1:
-            raise ValueError(f"n_sequences must be an int of at least 1, found {n_sequences!r}.")
-        return Stream(self._fitted_model(), dict(self._architecture), int(n_sequences))
+
+    def _of_fit(self):
+        """What tells this fit from others, read at each step of a stream: little, with a few of the weights."""
+        return type(self).__name__, self._architecture["hidden_size"], self.weights_["head_weight"][0].tobytes()
 
     def predict_step(self, x_t, state):
         """Take one time step of each stream and predict: T steps give the bits of `predict` on the whole.
@@ -139,10 +146,11 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _step(self, x_t, state):
         """Outputs of the head after one more time step, (n_sequences, K), and the new state."""
         check_is_fitted(self)
+        self._refuse_two_directions()
         if not isinstance(state, Stream):
             raise TypeError(f"state must come from initial_state() or predict_step(), found a {type(state).__name__}.")
-        if state.architecture != self._architecture:
-            raise ValueError("state belongs to another network. Begin with initial_state() of this estimator.")
+        if state.of_fit != self._of_fit():
+            raise ValueError("state belongs to another network or fit. Begin with initial_state() of this estimator.")
         return state.step(x_t)
 
     def score(self, X, y, sample_weight=None):

@@ -12,8 +12,8 @@ class Stream:
     Parameters
     ----------
     model : Model
-    architecture : dict
-        Arguments of the model.
+    of_fit : object
+        What tells the fitted estimator from others.
     n_sequences : int
 
     Attributes
@@ -24,8 +24,8 @@ class Stream:
         Time steps seen.
     """
 
-    def __init__(self, model, architecture, n_sequences):
-        self._model, self.architecture, self.n_sequences, self.n_steps = model, architecture, n_sequences, 0
+    def __init__(self, model, of_fit, n_sequences):
+        self._model, self.of_fit, self.n_sequences, self.n_steps = model, of_fit, n_sequences, 0
         self._state, self._pool = None, RunningPool(model.pooling or "last")
 
     @property
@@ -42,7 +42,7 @@ class Stream:
         """Outputs of the head (n_sequences, K) after one more time step, and the new `Stream`."""
         model = self._model
         new = object.__new__(Stream)
-        new._model, new.architecture = model, self.architecture
+        new._model, new.of_fit = model, self.of_fit
         new.n_sequences, new.n_steps = self.n_sequences, self.n_steps + 1
         new._state = model.step(self._checked(x_t), self._state)
         new._pool = self._pool.add(new._state[0][-1], new.n_steps)

@@ -52,6 +52,25 @@ def test_labels_that_will_not_do(cls, y, found, no_network):
     refused_fit(tiny(cls), make_ragged(n=N), y, (ValueError, TypeError), found)
 
 
+@pytest.mark.parametrize("classes", [2, "ab", [[0, 1]], [None, 1], [np.nan, 0, 1], []], ids=str)
+def test_classes_that_will_not_do(classes):
+    with pytest.raises(ValueError, match=r"^classes "):
+        tiny(LSTMClassifier).partial_fit(make_ragged(n=N), np.arange(N) % 2, classes=classes)
+
+
+def test_a_target_at_each_step_needs_to_be_asked_for(no_network):
+    X = make_ragged(n=N)
+    labels = [np.arange(len(x)) % 2 for x in X]
+    refused_fit(tiny(LSTMClassifier), X, labels, ValueError, r"\by\b", "set return_sequences=True")
+
+
+def test_labels_of_one_kind(no_network):
+    X = make_ragged(n=N)
+    labels = [np.array(["a"] * len(x)) if i else np.zeros(len(x), int) for i, x in enumerate(X)]
+    refused_fit(tiny(LSTMClassifier, return_sequences=True), X, labels, ValueError, "y mixes strings and numbers")
+    refused_fit(tiny(LSTMClassifier, return_sequences=True), X, 3, ValueError, "y must be an array .*int")
+
+
 @pytest.mark.parametrize(
     ("y", "found"),
     [
@@ -83,9 +102,12 @@ def test_targets_that_will_not_do(cls, y, found, no_network):
         (np.r_[np.ones(N - 1), np.inf], "infinity"),
         (np.ones(N - 1), r"\(11,\).*\(12,\)"),
         (np.ones((N, 2)), "2D"),
-        (["heavy"] * N, "'heavy'"),
+        (["heavy"] * N, "sample_weight must be 12 numbers.*'heavy'"),
+        ([[1.0, 2.0]] + [[1.0]] * (N - 1), "sample_weight must be 12 numbers"),
+        (np.full(N, 1e308), "sample_weight has 1e[+]308"),
+        (np.full(N, 1e-310), "sample_weight has 1e-310"),
     ],
-    ids=["negative", "all zero", "scalar zero", "NaN", "infinity", "length", "2-D", "strings"],
+    ids=["negative", "all zero", "scalar zero", "NaN", "infinity", "length", "2-D", "strings", "ragged", "far", "tiny"],
 )
 @pytest.mark.parametrize("cls", CLASSES)
 def test_sample_weight(cls, weights, found, no_network):

@@ -186,6 +186,20 @@ def test_scores_are_monitored_alone_in_a_pipeline_and_in_a_search():
     assert sum(row["task_name"] == "epoch" for row in monitor.get_logs().data) == 3
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_fit_stopped_in_its_last_epoch_has_no_more(early_stopping):
+    """The callback stops it in the epoch in which it would have converged."""
+    X, y = make_problem(LSTMClassifier)
+    options = {"max_iter": 50, "tol": 10.0, "n_iter_no_change": 2, "early_stopping": early_stopping}
+    whole = quick(LSTMClassifier, **options).fit(X, y)
+    assert whole.n_iter_ == 4
+    stopped = quick(LSTMClassifier, warm_start=True, **options).set_callbacks(Stop(4)).fit(X, y)
+    stopped._resume["unfinished"] = True  # as an interrupt right after that epoch leaves it
+    resumed = stopped.set_callbacks().fit(X, y)
+    assert resumed.n_iter_ == 4
+    assert_same_weights(resumed, whole)
+
+
 def test_a_progress_bar_runs_in_a_search(capsys):
     X, y = make_problem(LSTMClassifier)
     search = GridSearchCV(quick(LSTMClassifier, max_iter=2), {"alpha": [0.0, 0.1]}, cv=2)

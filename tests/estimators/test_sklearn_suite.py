@@ -35,6 +35,15 @@ def test_weights_are_repetitions_where_no_minibatch_is_drawn(cls):
     check_sample_weight_equivalence_on_dense_data(cls.__name__, estimator)
 
 
+@pytest.mark.parametrize("options", [{"max_iter": 5}, {"max_iter": 2000, "alpha": 10.0, "tol": 1e-10}], ids=str)
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_weights_are_repetitions_for_lbfgs(cls, options):
+    """For some iterations, or to a minimum; on the way there the line search lets rounding errors grow."""
+    estimator = cls(hidden_size=8, solver="lbfgs", dtype="float64", random_state=0, **options)
+    check_sample_weight_equivalence_on_dense_data(cls.__name__, estimator)
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_number_of_checks(cls):
     """A tag that says too much silently drops nearly all checks."""

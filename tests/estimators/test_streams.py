@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastrecur import LSTMClassifier, RNNRegressor
+from fastrecur import GRUClassifier, LSTMClassifier, RNNRegressor
 from fastrecur.layers import GRU, LSTM, RNN
 from tests.estimators.data import CLASSES, CLASSIFIERS, assert_same_bits, make_array, make_ragged, make_targets, tiny
 
@@ -91,9 +91,15 @@ def test_streams_that_cannot_be():
         estimator.predict_step(np.full((2, 3), np.nan), state)
     with pytest.raises(ValueError, match="float32 cannot hold"):
         estimator.predict_step(np.full((2, 3), 1e300), state)
-    other = tiny(LSTMClassifier, hidden_size=5).fit(X, np.arange(6) % 2)
-    with pytest.raises(ValueError, match="another network"):
-        other.predict_step(X[:2, 0], state)
+    for other in (tiny(LSTMClassifier, hidden_size=5), tiny(GRUClassifier), tiny(LSTMClassifier, random_state=1)):
+        with pytest.raises(ValueError, match="another network"):
+            other.fit(X, np.arange(6) % 2).predict_step(X[:2, 0], state)
+    with pytest.raises(ValueError, match="bidirectional=False"):
+        both.predict_step(X[:2, 0], state)
+    with pytest.raises(ValueError, match=r"x_t has 2 masked"):
+        estimator.predict_step(np.ma.masked_array(X[:2, 0], mask=[[0, 0, 1]] * 2), state)
+    with pytest.raises(ValueError, match="rows of different lengths"):
+        estimator.predict_step([[1.0, 2.0, 3.0], [1.0]], state)
     with pytest.raises(TypeError, match="initial_state"):
         estimator.predict_step(X[:2, 0], (None, None))
 

@@ -57,6 +57,32 @@ def test_tokens_that_will_not_do(cls):
         estimator.fit([np.array([11]), *X[1:]], y)
 
 
+@pytest.mark.parametrize("huge", [2**53, 2**63, 2**64 - 1])
+def test_tokens_that_no_table_could_hold(huge):
+    """As floats, as which X is read, they are not exact; as int64 they would be negative."""
+    X = [np.array([1, 2], np.uint64)] * 7 + [np.array([huge], np.uint64)]
+    for given in (X, [[int(token) for token in x] for x in X]):
+        with pytest.raises(ValueError, match=r"the token .* at sequence 7, step 0"):
+            tiny(LSTMClassifier, embedding_dim=3).fit(given, [0, 1] * 4)
+
+
+def test_a_vocabulary_that_cannot_fit_in_memory():
+    with pytest.raises(ValueError, match=r"a vocabulary of 1000000000001 tokens.* GiB"):
+        tiny(LSTMClassifier, embedding_dim=3).fit([[1, 2], [10**12]], [0, 1])
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_network_of_features_does_not_go_on_with_tokens(width):
+    X, y = make(LSTMClassifier)
+    estimator = tiny(LSTMClassifier, warm_start=True).fit([x.astype(float) for x in X], y)
+    for fit, verb in ((estimator.fit, "warm_start=True"), (estimator.partial_fit, "partial_fit")):
+        with pytest.raises(ValueError, match=f"{verb}.*embedding_dim was changed since, from None to {width}"):
+            fit(X, y) if estimator.set_params(embedding_dim=width) else None
+    tokens = tiny(LSTMClassifier, embedding_dim=width, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match=f"from {width} to None"):
+        tokens.set_params(embedding_dim=None).fit(X, y)
+
+
 def test_a_step_leaves_the_rows_of_other_tokens_alone():
     """Of 1,000 tokens a batch uses a few: the others keep their initial bits."""
     X, y = make(GRUClassifier)
