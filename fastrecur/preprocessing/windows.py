@@ -204,8 +204,8 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         n = len(one.values)
         if n < self.window + self.horizon:
             raise ValueError(
-                f"{place} has {n} time step(s) (n_samples={n}), but window={self.window} and horizon={self.horizon} need "
-                f"{self.window + self.horizon}. Pass a longer series, or lower one of them."
+                f"{place} has {n} time step(s) (n_samples={n}), but window={self.window} and "
+                f"horizon={self.horizon} need {self.window + self.horizon}. Pass a longer series, or lower one of them."
             )
 
     def _laid_out(self, panel, parts):
