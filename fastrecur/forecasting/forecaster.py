@@ -30,6 +30,9 @@ from fastrecur.series import read_panel
 #: Levels that a recursive forecast draws its paths between, besides those that are asked for.
 PATH_LEVELS = (0.01, 0.025, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 0.975, 0.99)
 
+#: Deviation below which what the linear part leaves is constant, and is not what a network makes of it.
+_NOTHING = 1e-12
+
 #: Paths of a recursive forecast of quantiles.
 N_PATHS = 500
 
@@ -81,12 +84,12 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         scales = [self._scale_of(one.values) for one in panel]
         scaled = [scale.scaled(one.values) for scale, one in zip(scales, panel, strict=True)]
         windows = all_windows(scaled, known, self.window, span)
-        network, linear = self._trained(windows, levels, len(panel))
+        network, linear, varies = self._trained(windows, levels, len(panel))
         origins = [
             self._origin(panel[i], scaled[i], None if known is None else known[i], scales[i], times[i])
             for i in range(len(panel))
         ]
-        self.network_, self.linear_ = network, linear
+        self.network_, self.linear_, self._varies = network, linear, varies
         self.n_features_in_ = panel[0].values.shape[1]
         self.n_exog_ = 0 if known is None else known[0].shape[1]
         self.n_series_ = len(panel)
@@ -125,7 +128,7 @@ class Forecaster(ForecasterParameters, BaseEstimator):
             targets = targets - fitted
         network = self._network(levels, (targets.shape[1] - 1) * n_series)
         network.fit(network_inputs(history, known), targets.reshape(len(targets), -1))
-        return network, linear
+        return network, linear, targets.std(axis=0) > _NOTHING
 
     def _network(self, levels, gap):
         names = set(self._network_class._get_param_names()) - {"quantiles", "gap"}
@@ -248,8 +251,9 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         outputs = self.network_.predict(network_inputs(inside, known))
         base = centre if self.linear_ is None else centre + self.linear_.predict(inside, known)
         if self._levels_fitted is None:
-            return base + outputs.reshape(n, -1, n_features)
-        return base[..., np.newaxis] + outputs.reshape(n, -1, n_features, len(self._levels_fitted))
+            return base + self._varies * outputs.reshape(n, -1, n_features)
+        outputs = outputs.reshape(n, -1, n_features, len(self._levels_fitted))
+        return base[..., np.newaxis] + self._varies[..., np.newaxis] * outputs
 
     def _path(self, history, known, horizon, choose):
         """Step by step, each with the last ones for history: what ``choose`` makes of the network's output, (n, F)."""
