@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_times(series: Series, name: str) -> Times | None:
         return Times("periods", index[-1], None, index.name)
     if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
         _check_rising(index, name)
-        step = index.freq or (pd.infer_freq(index) if len(index) > 2 else None)
+        step = index.freq or (_inferred(index) if len(index) > 2 else None)
         if step is None:
             _check_steps(index, index.asi8, None, name)
             step = index[1] - index[0] if len(index) > 1 else None
@@ -76,6 +77,14 @@ def read_times(series: Series, name: str) -> Times | None:
     step = int(labels[1] - labels[0]) if len(labels) > 1 else 1
     _check_steps(index, labels, step, name)
     return Times("numbers", int(labels[-1]), step, index.name)
+
+
+def _inferred(index: Any) -> Any:
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas 3, about the type of what it returns: either will do
+        return pd.infer_freq(index)
 
 
 def _check_rising(index: Any, name: str) -> None:
