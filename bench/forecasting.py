@@ -4,7 +4,7 @@ Each series ends in ``--splits`` forecasts of 12 steps, every one made by a mode
 alone (`fastrecur.forecasting.backtest`). All models but the naive one look back over two seasons and, so that a trend
 does them no harm, see a window relative to its mean. Beside the seasonal naive forecast: scikit-learn's `RidgeCV` (with
 the penalties of the linear part of our forecasters) and `HistGradientBoostingRegressor` (one a step of the horizon) on
-windows; and an LSTM in PyTorch of the same shape, optimiser, batches, clipping and early stopping, which knows no linear
+windows; and an LSTM in PyTorch of the same form, optimiser, batches, clipping and early stopping, which has no linear
 part: it is to be held against ``LSTMForecaster(linear=False)``.
 
 The series lie in the wheels of statsmodels and pmdarima, which pip fetches once, without installing them.
@@ -24,6 +24,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
+from threadpoolctl import threadpool_limits
 
 from bench import machine
 from bench.data import cache_folder, fetch, read_table
@@ -219,6 +220,7 @@ def main():
     torch.set_num_threads(options.threads)
     print("| series | model | MAE / seasonal naive's, mean (worst seed) | MASE | seconds a fit and forecast |")
     print("| --- | --- | --- | --- | --- |")
+    threadpool_limits(options.threads)  # of HistGradientBoostingRegressor's OpenMP
     for name in options.data:
         naive = None
         for model, errors, mase, seconds in measure(

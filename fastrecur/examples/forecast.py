@@ -1,7 +1,7 @@
 """Forecast a series with intervals, and see how the forecasts of the past would have been.
 
 ``python -m fastrecur.examples.forecast`` takes the airline passengers; ``--csv FILE --column NAME --season 24`` takes a
-series of yours. The forecasts stand beside those of the seasonal naive method, each made from what was known before it alone.
+series of yours. Beside the forecasts stand those of the seasonal naive method, each made from what was known before it.
 """
 
 import argparse
