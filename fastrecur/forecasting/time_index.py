@@ -16,13 +16,18 @@ _REMEDY = "Sort it, fill the gaps (asfreq, then interpolate), or drop the index:
 
 @dataclass(frozen=True)
 class Times:
-    """Where a series ended: ``last`` label and ``step``, a frequency of pandas or an int; ``unit`` of dates."""
+    """Where a series ended, in plain Python as far as may be: ``last``, the number behind the last label.
+
+    ``step`` is the name of a frequency of pandas (itself where the name does not say all) or an int; ``unit`` and
+    ``zone`` are those of dates.
+    """
 
     kind: str
-    last: Any
+    last: int
     step: Any
     name: Any
     unit: str | None = None
+    zone: str | None = None
 
     def after(self, n_steps: int) -> Any:
         """Return the index of the ``n_steps`` that follow."""
@@ -30,11 +35,14 @@ class Times:
 
         n = n_steps + 1
         if self.kind == "dates":
-            index = pd.date_range(self.last, periods=n, freq=self.step).as_unit(self.unit)
+            last = pd.DatetimeIndex(np.array([self.last], f"M8[{self.unit}]"))
+            last = last if self.zone is None else last.tz_localize("UTC").tz_convert(self.zone)
+            index = pd.date_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
         elif self.kind == "periods":
-            index = pd.period_range(self.last, periods=n)
+            index = pd.period_range(pd.Period(ordinal=self.last, freq=self.step), periods=n)
         elif self.kind == "durations":
-            index = pd.timedelta_range(self.last, periods=n, freq=self.step).as_unit(self.unit)
+            last = pd.TimedeltaIndex(np.array([self.last], f"m8[{self.unit}]"))
+            index = pd.timedelta_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
         else:
             index = pd.RangeIndex(self.last, self.last + n * self.step, self.step)
         return index[1:].rename(self.name)
@@ -56,7 +64,7 @@ def read_times(series: Series, name: str) -> Times | None:
     if isinstance(index, pd.PeriodIndex):
         _check_rising(index, name)
         _check_steps(index, index.asi8, 1, name)
-        return Times("periods", index[-1], None, index.name)
+        return Times("periods", int(index.asi8[-1]), index.freqstr, index.name)
     if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
         _check_rising(index, name)
         step = index.freq or (_inferred(index) if len(index) > 2 else None)
@@ -65,8 +73,10 @@ def read_times(series: Series, name: str) -> Times | None:
             step = index[1] - index[0] if len(index) > 1 else None
         if step is None:
             raise ValueError(f"The index of {name} has one time and no frequency. Set one: series.asfreq('D').")
-        kind = "dates" if isinstance(index, pd.DatetimeIndex) else "durations"
-        return Times(kind, index[-1], step, index.name, index.unit)
+        last = int(index.asi8[-1])
+        if isinstance(index, pd.TimedeltaIndex):
+            return Times("durations", last, _named(step), index.name, index.unit)
+        return Times("dates", last, _named(step), index.name, index.unit, None if index.tz is None else str(index.tz))
     if isinstance(index, pd.MultiIndex) or index.dtype.kind not in "iu":
         raise TypeError(
             f"The index of {name} is of dtype {index.dtype}, which says no time. Use dates (pandas.to_datetime), "
@@ -85,6 +95,14 @@ def _inferred(index: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas 3, about the type of what it returns: either will do
         return pd.infer_freq(index)
+
+
+def _named(step: Any) -> Any:
+    """Return the name of a frequency, or itself where that would say less (days off of one's own)."""
+    from pandas.tseries.frequencies import to_offset
+
+    offset = to_offset(step)
+    return offset.freqstr if to_offset(offset.freqstr) == offset else offset
 
 
 def _check_rising(index: Any, name: str) -> None:

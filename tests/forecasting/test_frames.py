@@ -49,6 +49,23 @@ def test_the_index_goes_on(name, with_frequency, quick, waves):
     assert forecaster.predict(2).index.equals(INDICES[name][T : T + 2])
 
 
+@each_index
+def test_skops(name, quick, waves):
+    sio = pytest.importorskip("skops.io")
+    forecaster = quick(quantiles=[0.1, 0.9]).fit(pd.Series(waves[:, 0], INDICES[name][:T], name="passengers"))
+    data = sio.dumps(forecaster)
+    trusted = sio.get_untrusted_types(data=data)
+    assert all(kind.startswith("fastrecur.") for kind in trusted)
+    pd.testing.assert_series_equal(sio.loads(data, trusted=trusted).predict(), forecaster.predict())
+
+
+def test_days_off_of_ones_own(quick, waves):
+    freq = pd.offsets.CustomBusinessDay(holidays=["2020-05-01"])
+    index = pd.date_range("2020-02-06", periods=T + H, freq=freq)
+    assert pd.Timestamp("2020-05-01") not in index
+    assert quick().fit(pd.Series(waves[:, 0], index[:T])).predict().index.equals(index[T:])
+
+
 def test_frames_keep_their_columns(quick, waves):
     frame = pd.DataFrame(waves, INDICES["days"][:T], columns=["load", "heat"])
     forecaster = quick(quantiles=[0.1, 0.9]).fit(frame)
