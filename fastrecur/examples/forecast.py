@@ -9,6 +9,7 @@ import csv
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -19,7 +20,7 @@ from fastrecur import GRUForecaster, LSTMForecaster, RNNForecaster
 from fastrecur.datasets import load_airline
 from fastrecur.forecasting import SeasonalNaive, backtest
 
-CELLS = {"rnn": RNNForecaster, "lstm": LSTMForecaster, "gru": GRUForecaster}
+CELLS: dict[str, Any] = {"rnn": RNNForecaster, "lstm": LSTMForecaster, "gru": GRUForecaster}
 
 #: Levels of the intervals: 80% lie between the first and the last.
 QUANTILES = (0.1, 0.5, 0.9)
