@@ -25,11 +25,13 @@ _TEMPLATE = """{summary}
         for series that return to their mean. None: values as they are.
     linear : bool, default=True
         Add a ridge regression of each feature on its own window and the known inputs, with the penalty of least
-        leave-one-out error; the network learns what it leaves. With fewer than 5 windows there is none.
+        leave-one-out error; the network learns what such regressions leave on windows that they were not fitted to.
+        With fewer than 5 windows there is none.
     hidden_size : int, default=32
         As in `{name_of_regressor}`, and so all the rest.
     early_stopping : bool, default=True
-        As there; kept out are the last windows in time, and those before them that reach into the same values.
+        As there; kept out are the last windows in time, and those before them that reach into the same values. A single
+        window is trained on without.
     num_layers, bidirectional, pooling, dropout, recurrent_dropout, init, solver, learning_rate_init, learning_rate
     momentum, alpha, batch_size, max_iter, tol, n_iter_no_change, validation_fraction, max_grad_norm, bptt_steps
     shuffle, random_state, warm_start, verbose, n_threads, device, dtype{more}

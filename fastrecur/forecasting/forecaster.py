@@ -124,9 +124,10 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         linear = None
         if self.linear and len(history) >= FEWEST:
             linear = LinearAutoregression(history, known, targets)
-            fitted = linear.predict(history, known) if levels is None else cross_fitted(history, known, targets)
-            targets = targets - fitted
+            targets = targets - cross_fitted(history, known, targets)
         network = self._network(levels, (targets.shape[1] - 1) * n_series)
+        if len(history) == 1:  # nothing to keep out
+            network.set_params(early_stopping=False)
         network.fit(network_inputs(history, known), targets.reshape(len(targets), -1))
         return network, linear, targets.std(axis=0) > _NOTHING
 

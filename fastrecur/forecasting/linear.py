@@ -39,7 +39,8 @@ class LinearAutoregression:
 def cross_fitted(history: NDArray, known: NDArray | None, targets: NDArray) -> NDArray:
     """Return what follows each window as regressions on other windows have it, (n, H, F).
 
-    The errors of a regression on the windows that it was fitted to are too small for intervals.
+    A network that learned the errors of a regression on the windows that it was fitted to, which are too small, would
+    have too narrow intervals, and be stopped too late.
     """
     parts = [
         cross_val_predict(RidgeCV(ALPHAS), _inputs(history, known, f), targets[:, :, f], cv=KFold(FEWEST))

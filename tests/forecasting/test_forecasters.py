@@ -143,10 +143,10 @@ def test_a_constant_feature_stays_what_it_is(quick, waves):
 
 
 def test_the_smallest_series(quick):
-    forecast = quick(window=1, horizon=1, early_stopping=False).fit([1.0, 2.0]).predict()
+    forecast = quick(window=1, horizon=1).fit([1.0, 2.0]).predict()
     assert forecast.shape == (1, 1)
     assert np.isfinite(forecast).all()
-    with_known = quick(window=1, horizon=1, early_stopping=False).fit([1.0, 2.0], [0.0, 1.0])
+    with_known = quick(window=1, horizon=1).fit([1.0, 2.0], [0.0, 1.0])
     assert np.isfinite(with_known.predict(exog=[1.0])).all()
 
 
