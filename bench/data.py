@@ -123,11 +123,11 @@ def _mnist(folder, seed):
 # --- series to predict -----------------------------------------------------------------------------------------------
 
 
-def _columns(folder, name):
-    """Header and rows of a table of the wheel of statsmodels."""
-    file = fetch("statsmodels", ["elnino.csv", "sunspots.csv", "co2.csv"], folder) / name
-    header, *rows = csv.reader(io.StringIO(file.read_text()))
-    return header, rows
+def read_table(folder, name):
+    """Rows of a table of the wheel of statsmodels, without the header."""
+    file = fetch("statsmodels", ["elnino.csv", "sunspots.csv", "co2.csv", "elec_equip.csv"], folder) / name
+    _, *rows = csv.reader(io.StringIO(file.read_text()))
+    return rows
 
 
 def _windows(series, window, horizon, differences=False):
@@ -145,17 +145,17 @@ def _windows(series, window, horizon, differences=False):
 
 
 def _elnino(folder, seed):
-    _, rows = _columns(folder, "elnino.csv")
+    rows = read_table(folder, "elnino.csv")
     return _windows(np.array([float(value) for row in rows for value in row[1:]]), window=24, horizon=3)
 
 
 def _sunspots(folder, seed):
-    _, rows = _columns(folder, "sunspots.csv")
+    rows = read_table(folder, "sunspots.csv")
     return _windows(np.array([float(activity) for _, activity in rows]), window=22, horizon=1)
 
 
 def _co2(folder, seed):
-    _, rows = _columns(folder, "co2.csv")
+    rows = read_table(folder, "co2.csv")
     weeks, values = np.arange(len(rows)), np.array([float(value or "nan") for _, value in rows])
     known = np.isfinite(values)
     return _windows(np.interp(weeks, weeks[known], values[known]), window=52, horizon=4, differences=True)

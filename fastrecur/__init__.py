@@ -13,6 +13,7 @@ from fastrecur.estimators.estimators import (
     RNNClassifier,
     RNNRegressor,
 )
+from fastrecur.forecasting import GRUForecaster, LSTMForecaster, RNNForecaster
 from fastrecur.installation import show_versions, warmup
 from fastrecur.persistence import load
 
@@ -20,10 +21,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GRUClassifier",
+    "GRUForecaster",
     "GRURegressor",
     "LSTMClassifier",
+    "LSTMForecaster",
     "LSTMRegressor",
     "RNNClassifier",
+    "RNNForecaster",
     "RNNRegressor",
     "load",
     "show_versions",

@@ -1,4 +1,4 @@
-"""Sequences to learn from: the field's synthetic problems, exactly as their papers define them, and digits by rows."""
+"""Sequences to learn from: the field's synthetic problems, as their papers define them, digits by rows, a series."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from fastrecur.airline import load_airline
 from fastrecur.network.validation import check_choice, check_count, check_random_state
 from fastrecur.sarcasm import make_sarcasm
 
 __all__ = [
+    "load_airline",
     "load_digits_sequences",
     "make_adding_problem",
     "make_copy_memory",

@@ -1,7 +1,7 @@
 """What regressors add: targets standardised inside, undone on the way out."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -26,6 +26,8 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
     """One target or several a sequence, or a time step: squared error."""
 
     _loss: ClassVar[str] = "squared_error"
+
+    _y_mean: Any = field(init=False)  # set by `fit`: no parameter
 
     def partial_fit(self, X, y, sample_weight=None):
         """Run one epoch over the sequences, from the weights of the last one.
@@ -54,9 +56,9 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
         self._check_number(y, len(weights))
         targets = y.reshape(len(y), -1)
         if continued:
-            if targets.shape[1] != self.n_outputs_:
+            if targets.shape[1] != len(self._y_mean):
                 raise ValueError(
-                    f"warm_start=True continues with {self.n_outputs_} output(s), but y has {targets.shape[1]}. "
+                    f"warm_start=True continues with {len(self._y_mean)} output(s), but y has {targets.shape[1]}. "
                     "Set warm_start=False to begin anew."
                 )
         else:

@@ -19,8 +19,8 @@ FULL_STEPS = 2**15
 class Targets(NamedTuple):
     """What the outputs are held against: one a sequence or, for a network without pooling, one a time step.
 
-    ``values`` is int64 of shape (n,) for the loss "cross_entropy", or (n, K) for "squared_error"; ``weights`` is
-    float64 of shape (n,).
+    ``values`` is int64 of shape (n,) for the loss "cross_entropy", (n, K) for "squared_error", or `QuantileTargets` for
+    "pinball"; ``weights`` is float64 of shape (n,).
     """
 
     loss: str

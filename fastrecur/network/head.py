@@ -4,14 +4,19 @@ import numpy as np
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import head, head_gradient, panels, small_head
+from fastrecur.kernels.cpu.losses import QuantileTargets
 from fastrecur.kernels.cpu.target import TALL_2
 
-#: Axes of the targets of each loss: labels (n,), or targets (n, K).
-LOSSES = {"cross_entropy": 1, "squared_error": 2}
+#: Axes of the targets of each loss: labels (n,), targets (n, K), or, in `QuantileTargets`, (n, Y).
+LOSSES = {"cross_entropy": 1, "squared_error": 2, "pinball": 2}
 
 #: Multiplications of a head that plain loops do as fast as tiles, and which need not wait for those to be compiled.
 SMALL = 2**16
-SMALL_LOSSES = {"cross_entropy": small_head.small_cross_entropy, "squared_error": small_head.small_squared_error}
+SMALL_LOSSES = {
+    "cross_entropy": small_head.small_cross_entropy,
+    "squared_error": small_head.small_squared_error,
+    "pinball": small_head.small_pinball,
+}
 
 #: Numbers that a thread may hold of the blocks of a round, their inputs and outputs, unless one block alone is more.
 ROUND = 2**20
@@ -91,13 +96,14 @@ class Head:
 
         Parameters
         ----------
-        loss : {"cross_entropy", "squared_error"}
-            Of the row m: -log softmax(z)_label, or the mean over K of (z - target)^2 / 2.
+        loss : {"cross_entropy", "squared_error", "pinball"}
+            Of the row m: -log softmax(z)_label; the mean over K of (z - target)^2 / 2; the mean over K of
+            max(q (target - z), (1 - q) (z - target)), where q is the level of the output [1]_.
         inputs : array of shape (M, I) or (M, D, stride)
             As in `outputs`.
         rows : int64 array of shape (M,)
             Which entries of ``targets`` and ``weights`` the rows belong to.
-        targets : int64 array of shape (n,), or array of shape (n, K)
+        targets : int64 array of shape (n,), array of shape (n, K), or QuantileTargets with Y * Q = K
         weights : float64 array of shape (n,)
         scale : float
         grads : Parameters
@@ -110,9 +116,12 @@ class Head:
         value : float
         dinputs : array of the shape of ``inputs``
             Of the workspace. Zero beside the pieces.
+
+        References
+        ----------
+        .. [1] Koenker and Bassett, "Regression quantiles", Econometrica 46 (1978).
         """
-        if targets.ndim != LOSSES[loss]:
-            raise ValueError(f"{loss} takes targets of {LOSSES[loss]} axes, found {targets.ndim}.")
+        _check_targets(loss, targets, self.n_outputs)
         if inputs.ndim == 2 and inputs.size * self.n_outputs <= SMALL:
             return self._small_gradient(loss, inputs, rows, targets, weights, scale, grads, workspace)
         shape = inputs.shape
@@ -164,3 +173,16 @@ class Head:
             return 1, block
         each = max(1, ROUND // (block * (self.n_outputs + self.n_inputs)))
         return n_threads * min(each, in_all // n_threads), block
+
+
+def _check_targets(loss, targets, n_outputs):
+    of_quantiles = isinstance(targets, QuantileTargets)
+    if of_quantiles != (loss == "pinball"):
+        raise ValueError(f"{loss} and a {type(targets).__name__} of targets do not go together.")
+    values = targets.values if of_quantiles else targets
+    if values.ndim != LOSSES[loss]:
+        raise ValueError(f"{loss} takes targets of {LOSSES[loss]} axes, found {values.ndim}.")
+    if of_quantiles and values.shape[1] * len(targets.levels) != n_outputs:
+        raise ValueError(
+            f"{n_outputs} output(s) cannot be {len(targets.levels)} quantile(s) of each of {values.shape[1]} target(s)."
+        )

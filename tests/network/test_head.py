@@ -10,6 +10,7 @@ import pytest
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import panels
+from fastrecur.kernels.cpu.losses import QuantileTargets
 from fastrecur.network import head as module
 from fastrecur.network.head import LOSSES, Head
 from fastrecur.network.parameters import Parameters
@@ -70,24 +71,37 @@ def make_targets(loss, n_rows, n_outputs):
     rng, n = np.random.default_rng(3), n_rows + 5
     rows, weights = rng.integers(n, size=n_rows), rng.uniform(0.2, 3.0, size=n)
     weights[rows[-1]] = 0.0 if n_rows > 1 else 2.0
-    return (
-        rows,
-        (rng.integers(n_outputs, size=n) if loss == "cross_entropy" else rng.normal(size=(n, n_outputs))),
-        weights,
-    )
+    return rows, make_values(loss, n, n_outputs, rng), weights
+
+
+def make_values(loss, n, n_outputs, rng):
+    if loss == "cross_entropy":
+        return rng.integers(n_outputs, size=n)
+    if loss == "squared_error":
+        return rng.normal(size=(n, n_outputs))
+    n_levels = next(q for q in (3, 2, 7, 17, n_outputs) if n_outputs % q == 0)
+    levels = (np.arange(n_levels) + 0.7) / (n_levels + 1)
+    return QuantileTargets(rng.normal(size=(n, n_outputs // n_levels)), levels)
 
 
 def naive(loss, head, x, rows, targets, weights, scale):
     """Loss, dx, dW and db in float64."""
     weight, bias = (head.parameters.arrays[name].astype(np.float64) for name in ("head_weight", "head_bias"))
-    x, targets, share = x.astype(np.float64), targets[rows], scale * weights[rows]
+    x, share = x.astype(np.float64), scale * weights[rows]
     z = x @ weight.T + bias
-    if loss == "cross_entropy":
+    if loss == "pinball":
+        levels = np.tile(targets.levels, targets.values.shape[1])
+        error = z - np.repeat(targets.values[rows], len(targets.levels), axis=1)
+        losses = np.maximum((1 - levels) * error, -levels * error).mean(axis=1)
+        dz = np.where(error > 0, 1 - levels, -levels) / z.shape[1]
+    elif loss == "cross_entropy":
+        targets = targets[rows]
         z = z - z.max(axis=1, keepdims=True)
         log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
         losses = -log_p[np.arange(len(z)), targets]
         dz = np.exp(log_p) - (np.arange(z.shape[1]) == targets[:, np.newaxis])
     else:
+        targets = targets[rows]
         losses = 0.5 * ((z - targets) ** 2).mean(axis=1)
         dz = (z - targets) / z.shape[1]
     dz *= share[:, np.newaxis]
@@ -155,8 +169,7 @@ def test_gradient(n_outputs, n_rows, n_directions, n_hidden, loss, dtype):
 def test_small_heads_have_the_gradient_of_large_ones(n_outputs, n_rows, loss, dtype, monkeypatch):
     head, x = make(13, n_outputs, dtype), make_inputs(n_rows, 13, dtype)
     rng, rows = np.random.default_rng(0), np.arange(n_rows)[::-1].copy()
-    labels = rng.integers(n_outputs, size=n_rows)
-    targets = labels if loss == "cross_entropy" else rng.normal(size=(n_rows, n_outputs))
+    targets = make_values(loss, n_rows, n_outputs, rng)
     found = []
     for small in (0, 2**16):
         monkeypatch.setattr(module, "SMALL", small)
@@ -244,6 +257,39 @@ def test_targets_of_the_wrong_loss_are_refused():
     rows, targets, weights = make_targets("squared_error", 4, 2)
     with pytest.raises(ValueError, match="cross_entropy takes targets of 1 axes, found 2"):
         run(head, "cross_entropy", x, (rows, targets, weights))
+
+
+def test_a_quantile_on_its_target_is_left_where_it_is():
+    head, x = make(3, 2, "float64"), np.zeros((2, 3))
+    head.parameters.arrays["head_bias"][:] = [1.5, 1.5]
+    targets = np.arange(2), QuantileTargets(np.full((2, 1), 1.5), np.array([0.1, 0.9])), np.ones(2)
+    value, dx, dweight, dbias = run(head, "pinball", x, targets)
+    assert value == 0.0
+    assert not np.any(np.concatenate([dx.ravel(), dweight.ravel(), dbias]))
+
+
+@pytest.mark.parametrize("small", [0, 2**16])
+def test_nan_and_infinity_are_not_hidden_from_the_pinball_loss(small, monkeypatch):
+    monkeypatch.setattr(module, "SMALL", small)
+    head, x, targets = make(8, 6, "float32"), make_inputs(5, 8, "float32"), make_targets("pinball", 5, 6)
+    x[2, 3] = np.nan
+    targets[2][targets[0]] = 1.0
+    value, dx, _, dbias = run(head, "pinball", x, targets)
+    assert np.isnan(value)
+    assert np.isnan(dx[2]).all()
+    assert np.isnan(dbias).all()
+    assert np.isfinite(np.delete(dx, 2, axis=0)).all()
+
+
+def test_levels_are_for_the_pinball_loss_and_make_up_the_outputs():
+    head, x = make(3, 5, "float32"), make_inputs(4, 3, "float32")
+    rows, targets, weights = make_targets("pinball", 4, 6)
+    with pytest.raises(ValueError, match="5 output"):
+        run(head, "pinball", x, (rows, targets, weights))
+    with pytest.raises(ValueError, match="squared_error and a QuantileTargets"):
+        run(head, "squared_error", x, (rows, targets, weights))
+    with pytest.raises(ValueError, match="pinball and a ndarray"):
+        run(head, "pinball", x, (rows, targets.values, weights))
 
 
 # --- the same bits ---------------------------------------------------------------------------------------------------

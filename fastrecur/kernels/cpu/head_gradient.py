@@ -294,7 +294,7 @@ def head_gradient(
     """Loss of z = x W^T + b, ``scale * sum over m of weights[rows[m]] * loss_m``, and all its gradients.
 
     loss_m is -log softmax(z_m)_label for labels (cross entropy), the mean over K of (z_m - target)^2 / 2 for targets
-    (squared error).
+    (squared error), and of max((1 - q) e, -q e) with e = z_m - target for targets with levels q (pinball).
 
     Parameters
     ----------
@@ -304,8 +304,8 @@ def head_gradient(
     weight, bias : array of shape (K, S * features), (K,)
     rows : int64 array of shape (M,)
         Which entries of ``targets`` and ``weights`` the rows of the inputs belong to.
-    targets : int64 array of shape (n,), or array of shape (n, K)
-        Labels, or targets.
+    targets : int64 array of shape (n,), array of shape (n, K), or QuantileTargets
+        Labels, or targets, or targets with levels.
     weights : float64 array of shape (n,)
     scale : float
     dweight, dbias : array of shape (K, S * features), (K,)

@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numba.extending import overload
 
 from fastrecur.kernels.compile import inline
@@ -37,6 +38,16 @@ class Block(NamedTuple):
     first: int
     count: int
     width: int
+
+
+class QuantileTargets(NamedTuple):
+    """Targets of the pinball loss: output y * Q + q is held against target y, at level q.
+
+    ``values`` (n, Y): the targets; ``levels`` (Q,), float64: which quantiles, between 0 and 1. There are Y * Q outputs.
+    """
+
+    values: object
+    levels: object
 
 
 def chunk_gradient(targets, rows, block, begin, end, losses, again):
@@ -158,18 +169,49 @@ def _squared_error_chunk(targets, rows, block, begin, end, losses):
 
 
 @inline
-def _squared_error_finish(targets, rows, weights, scale, block, losses):
+def _mean_finish(n_outputs, rows, weights, scale, block, losses):
+    """Of a loss that is a mean over the outputs."""
     for n in range(block.count):
-        share = scale * weights[rows[block.first + n]] / targets.shape[1]
+        share = scale * weights[rows[block.first + n]] / n_outputs
         losses[block.first + n] *= share
         block.per_row[FACTOR * block.stride + n] = share
 
 
-# --- which loss: labels (n,) or targets (n, K) -----------------------------------------------------------------------
+# --- pinball ---------------------------------------------------------------------------------------------------------
+
+
+@inline
+def pinball(error, level):
+    """Loss of a quantile that is ``error`` above its target, and its derivative."""
+    slope = error  # where it is NaN or 0
+    if error > 0.0:
+        slope = 1.0 - level
+    elif error < 0.0:
+        slope = -level
+    return slope * error, slope
+
+
+@inline
+def _pinball_chunk(targets, rows, block, begin, end, losses):
+    n_levels = len(targets.levels)
+    for n in range(block.count):
+        row = rows[block.first + n]
+        for k in range(begin, end):
+            error = block.z[k * block.stride + n] - targets.values[row, k // n_levels]
+            loss, slope = pinball(error, targets.levels[k % n_levels])
+            losses[block.first + n] += loss
+            block.z[k * block.stride + n] = slope
+
+
+# --- which loss: labels (n,), targets (n, K), or QuantileTargets -----------------------------------------------------
 
 
 @overload(chunk_gradient)
 def _chunk_gradient(targets, rows, block, begin, end, losses, again):
+    if isinstance(targets, types.BaseTuple):
+        return lambda targets, rows, block, begin, end, losses, again: _pinball_chunk(
+            targets, rows, block, begin, end, losses
+        )
     if targets.ndim == 1:
         return lambda targets, rows, block, begin, end, losses, again: _cross_entropy_chunk(
             targets, rows, block, begin, end, losses, again
@@ -181,17 +223,17 @@ def _chunk_gradient(targets, rows, block, begin, end, losses, again):
 
 @overload(reaches)
 def _reaches(targets, block):
-    if targets.ndim == 1:
+    if not isinstance(targets, types.BaseTuple) and targets.ndim == 1:
         return lambda targets, block: _cross_entropy_reaches(block)
     return lambda targets, block: True
 
 
 @overload(finish_gradient)
 def _finish_gradient(targets, rows, weights, scale, weight, block, d, d_stride, losses):
-    if targets.ndim == 1:
+    if not isinstance(targets, types.BaseTuple) and targets.ndim == 1:
         return lambda targets, rows, weights, scale, weight, block, d, d_stride, losses: _cross_entropy_finish(
             targets, rows, weights, scale, weight, block, d, d_stride, losses
         )
-    return lambda targets, rows, weights, scale, weight, block, d, d_stride, losses: _squared_error_finish(
-        targets, rows, weights, scale, block, losses
+    return lambda targets, rows, weights, scale, weight, block, d, d_stride, losses: _mean_finish(
+        weight.shape[0], rows, weights, scale, block, losses
     )

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from fastrecur.kernels.compile import inline, kernel
+from fastrecur.kernels.cpu.losses import pinball
 
 
 @inline
@@ -95,3 +96,19 @@ def small_squared_error(
             dout[b, k] = share * error
     _gradients(inputs, weight, dout, dweight, dbias, dinputs)
     return loss
+
+
+@kernel
+def small_pinball(inputs, weight, weight_t, bias, rows, targets, weights, scale, out, dout, dweight, dbias, dinputs):
+    """As `small_cross_entropy`, for `fastrecur.kernels.cpu.losses.QuantileTargets`: the mean over K of the pinball."""
+    _outputs(inputs, weight_t, bias, out)
+    n_levels, total = len(targets.levels), 0.0
+    for b in range(len(rows)):
+        share = weights[rows[b]] * scale / out.shape[1]
+        for k in range(out.shape[1]):
+            error = out[b, k] - targets.values[rows[b], k // n_levels]
+            loss, slope = pinball(error, targets.levels[k % n_levels])
+            total += share * loss
+            dout[b, k] = share * slope
+    _gradients(inputs, weight, dout, dweight, dbias, dinputs)
+    return total

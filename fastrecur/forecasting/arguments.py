@@ -1,0 +1,74 @@
+"""Checks of what callers hand to a forecaster."""
+
+from numbers import Integral
+
+from fastrecur.series import read_panel
+
+
+def names_of(name, panel, is_panel):
+    """What errors call each series of a panel."""
+    return [f"{name}[{i}]" for i in range(len(panel))] if is_panel else [name]
+
+
+def check_length(n_steps, name, window, span):
+    """A series must hold a window and ``span`` steps behind it."""
+    if n_steps < window + span:
+        needed = f"window={window}" + (f" and {span} step(s) to predict" if span else "")
+        raise ValueError(
+            f"{name} has {n_steps} time step(s), but {needed} need {window + span}. Pass a longer series, or fit with "
+            "a smaller window or horizon."
+        )
+
+
+def read_known(exog, panel, is_panel, series_names, name):
+    """Known inputs beside the rows of series, (T, E) each, unscaled."""
+    known, known_is_panel = read_panel(exog, name)
+    if (len(known), known_is_panel) != (len(panel), is_panel):
+        raise ValueError(pairing(name, known, known_is_panel, len(panel), is_panel))
+    for rows, one, row_name, one_name in zip(known, panel, names_of(name, known, is_panel), series_names, strict=True):
+        if len(rows.values) != len(one.values):
+            raise ValueError(
+                f"{row_name} has {len(rows.values)} row(s), but {one_name} has {len(one.values)}. Pass one row of "
+                "known inputs for each time step."
+            )
+        indices = [given.frame.index for given in (rows, one) if given.frame is not None]
+        indices = [index for index in indices if index is not None]
+        if len(indices) == 2 and not indices[0].equals(indices[1]):
+            raise ValueError(f"{row_name} and {one_name} have different indices. Give both the same times.")
+    return [rows.values for rows in known]
+
+
+def pairing(name, known, known_is_panel, n_series, is_panel):
+    """What to say where known inputs do not come as the series do."""
+    found = f"a list of {len(known)}" if known_is_panel else "one"
+    wanted = f"a list of {n_series}" if is_panel else "one"
+    return f"{name} must be {wanted}, as the series is, found {found}. Pass known inputs for each series."
+
+
+def check_known_index(rows, times, n_steps, name):
+    """Where known inputs and the series have an index, they must be those of the ``n_steps`` to come."""
+    index = None if rows.frame is None else rows.frame.index
+    if index is None or times is None:
+        return
+    wanted = times.after(n_steps)
+    if not index.equals(wanted):
+        raise ValueError(
+            f"The index of {name} runs from {index[0]} to {index[-1]}, but the steps to come are {wanted[0]} to "
+            f"{wanted[-1]}. Pass the known inputs of these."
+        )
+
+
+def checked_horizon(horizon, otherwise, most):
+    """Steps to forecast: ``otherwise`` for None, no more than ``most`` where that is not None."""
+    if horizon is None:
+        return otherwise
+    if isinstance(horizon, bool) or not isinstance(horizon, Integral):
+        raise TypeError(f"horizon must be an int of at least 1, found {horizon!r}. Known inputs go by name: exog=...")
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least 1, found {horizon}.")
+    if most is not None and horizon > most:
+        raise ValueError(
+            f"horizon={horizon} is beyond the {most} step(s) that strategy='direct' was fitted for. Fit with "
+            f"horizon={horizon}, or with strategy='recursive'."
+        )
+    return int(horizon)

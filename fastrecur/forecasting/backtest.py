@@ -1,0 +1,166 @@
+"""How a forecaster would have done: forecasts of the past from what was known before each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import TimeSeriesSplit
+from sklearn.utils import Bunch
+
+from fastrecur.estimators.quantiles import check_quantiles
+from fastrecur.network.validation import check_count
+from fastrecur.series import kind_of_frame, read_panel
+
+
+def backtest(
+    forecaster: Any,
+    series: Any,
+    exog: Any = None,
+    *,
+    n_splits: int = 5,
+    horizon: int | None = None,
+    season_length: int = 1,
+    refit: bool = True,
+    max_train_size: int | None = None,
+) -> Bunch:
+    """Forecast the last ``n_splits * horizon`` steps of a series, ``horizon`` at a time.
+
+    Each split is fitted on what comes before it alone: no value, no scale and no choice of the network looks ahead
+    (`sklearn.model_selection.TimeSeriesSplit`). Known inputs of a split's steps are passed to `predict`: they are
+    known in advance by what they are.
+
+    Parameters
+    ----------
+    forecaster : forecaster
+        Of fastrecur, or any with ``fit(series, exog)``, ``predict(horizon, exog)`` and a parameter ``horizon``. It is
+        cloned.
+    series, exog
+        As in its ``fit``. Each series of a panel is split at its own end.
+    n_splits : int, default=5
+        Forecasts.
+    horizon : int, default=None
+        Steps of each; None for the forecaster's parameter.
+    season_length : int, default=1
+        Of the seasonal naive forecast that `mase` is relative to.
+    refit : bool, default=True
+        Fit anew for each split. False: fit once, before the first one, and continue the longer series from there.
+    max_train_size : int, default=None
+        Steps to train on at most, the last ones.
+
+    Returns
+    -------
+    result : Bunch
+        ``truth``, ``predictions``: lists of ``n_splits`` parts as `predict` returns them, of a panel of lists;
+        ``train_sizes`` (n_splits,), or (n_splits, n) of a panel; ``mae``, ``rmse``, ``mase`` (n_splits,): means over
+        the steps, features and series of a split, MASE in units of the seasonal naive forecast's mean absolute error
+        within the training part [1]_. If the forecaster has ``quantiles``, also ``quantiles``, the list of what
+        `predict_quantiles` returns; ``pinball`` (n_splits,), the mean pinball loss; ``coverage`` (Q,), the share of the
+        truth at or below each quantile, which should be its level.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the series is too short for the splits, or a fit refuses it.
+
+    References
+    ----------
+    .. [1] Hyndman and Koehler, "Another look at measures of forecast accuracy", International Journal of Forecasting
+       22 (2006).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrecur.forecasting import SeasonalNaive, backtest
+    >>> series = np.tile([1.0, 3.0, 2.0], 20) + np.arange(60)
+    >>> result = backtest(SeasonalNaive(season_length=3), series, n_splits=4, horizon=3, season_length=3)
+    >>> result.mae, result.mase
+    (array([3., 3., 3., 3.]), array([1., 1., 1., 1.]))
+    """
+    for name, value in (("n_splits", n_splits), ("season_length", season_length)):
+        check_count(name, value)
+    horizon = forecaster.horizon if horizon is None else horizon
+    check_count("horizon", horizon)
+    panel, is_panel = read_panel(series)
+    given = list(series) if is_panel else [series]
+    known = [None] * len(given) if exog is None else list(exog) if is_panel else [exog]
+    if len(known) != len(given) or any(k is not None and len(k) != len(s) for k, s in zip(known, given, strict=True)):
+        raise ValueError("exog must have one row for each time step of series, and of a panel one part a series.")
+    splits = _splits([len(one.values) for one in panel], n_splits, horizon, max_train_size, is_panel)
+    collect = (lambda parts: parts) if is_panel else (lambda parts: parts[0])
+
+    def cut(parts, bounds):
+        return None if parts[0] is None else collect([_rows(p, *b) for p, b in zip(parts, bounds, strict=True)])
+
+    levels = getattr(forecaster, "quantiles", None)
+    result = Bunch(truth=[], predictions=[], train_sizes=[], mae=[], rmse=[], mase=[])
+    errors_of_quantiles: list[NDArray] = []
+    if levels is not None:
+        levels, result = check_quantiles(levels), Bunch(**result, quantiles=[], pinball=[])
+    fitted: Any = None
+    for train, test in splits:
+        anew = refit or fitted is None
+        if anew:
+            fitted = clone(forecaster).set_params(horizon=horizon).fit(cut(given, train), cut(known, train))
+        past = {} if anew else {"series": cut(given, train), "past_exog": cut(known, train)}
+        predicted = fitted.predict(horizon, cut(known, test), **past)
+        truth = [one.values[begin:end] for one, (begin, end) in zip(panel, test, strict=True)]
+        scales = [_naive_error(one.values[b:e], season_length) for one, (b, e) in zip(panel, train, strict=True)]
+        errors = [_array(p, t.shape) - t for p, t in zip(predicted if is_panel else [predicted], truth, strict=True)]
+        result.truth.append(cut(given, test))
+        result.predictions.append(predicted)
+        result.train_sizes.append(collect([end - begin for begin, end in train]))
+        result.mae.append(np.mean([np.abs(e).mean() for e in errors]))
+        result.rmse.append(np.sqrt(np.mean([(e**2).mean() for e in errors])))
+        result.mase.append(np.mean([np.mean(np.abs(e) / s) for e, s in zip(errors, scales, strict=True)]))
+        if levels is not None:
+            found = fitted.predict_quantiles(horizon, cut(known, test), **past)
+            parts = zip(found if is_panel else [found], truth, strict=True)
+            error = np.concatenate([_array(q, (*t.shape, len(levels))) - t[..., np.newaxis] for q, t in parts])
+            result.quantiles.append(found)
+            result.pinball.append(np.maximum((1 - levels) * error, -levels * error).mean())
+            errors_of_quantiles.append(error)
+    for name in ("train_sizes", "mae", "rmse", "mase", *(["pinball"] if levels is not None else [])):
+        result[name] = np.array(result[name])
+    if levels is not None:
+        result.coverage = (np.concatenate(errors_of_quantiles) >= 0).mean(axis=(0, 1))
+    return result
+
+
+def _splits(lengths, n_splits, horizon, max_train_size, is_panel):
+    """Of each split the bounds (begin, end) of the training and of the test part of each series."""
+    parts = []
+    for i, length in enumerate(lengths):
+        if length <= n_splits * horizon:
+            raise ValueError(
+                f"{f'series[{i}]' if is_panel else 'series'} has {length} time step(s), but n_splits={n_splits} "
+                f"forecasts of horizon={horizon} need more than {n_splits * horizon}. Lower one of them."
+            )
+        if n_splits == 1:
+            folds = [(np.arange(length - horizon)[-(max_train_size or length) :], np.arange(length - horizon, length))]
+        else:
+            splitter = TimeSeriesSplit(n_splits, test_size=horizon, max_train_size=max_train_size)
+            folds = list(splitter.split(np.empty((length, 1))))
+        parts.append([tuple((int(rows[0]), int(rows[-1]) + 1) for rows in fold) for fold in folds])
+    return [tuple(zip(*split, strict=True)) for split in zip(*parts, strict=True)]
+
+
+def _rows(one: Any, begin: int, end: int) -> Any:
+    if kind_of_frame(one) == "pandas":
+        return one.iloc[begin:end]
+    return one[begin:end]
+
+
+def _naive_error(values: NDArray, season_length: int) -> NDArray:
+    """Mean absolute change over a season, NaN where there is none."""
+    if len(values) <= season_length:
+        return np.full(values.shape[1], np.nan)
+    error = np.abs(values[season_length:] - values[:-season_length]).mean(axis=0)
+    return np.where(error > 0, error, np.nan)
+
+
+def _array(predicted: Any, shape: tuple[int, ...]) -> NDArray:
+    values = predicted if isinstance(predicted, np.ndarray) else predicted.to_numpy()
+    return values.reshape(shape)

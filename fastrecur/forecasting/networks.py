@@ -1,0 +1,47 @@
+"""The networks inside of the forecasters: regressors of what follows a window."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fastrecur.estimators.parameters import ElmanParameters, LSTMParameters
+from fastrecur.estimators.quantiles import SequenceQuantileRegressor
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class WindowRegressor(SequenceQuantileRegressor):
+    """Takes windows in the order of time, and validates on the last ones.
+
+    Of the windows before those, ``gap`` are left out: what follows them is in the validation too.
+    """
+
+    gap: int = 0
+
+    _parameter_constraints: ClassVar[dict] = {"gap": ["no_validation"]}
+
+    def _split_rows(self, values, n_sequences, n_validation, seed):
+        n_train = n_sequences - n_validation
+        rows = np.arange(n_sequences)
+        return rows[: n_train - self.gap if n_train > self.gap else n_train], rows[n_train:]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class RNNWindows(WindowRegressor, ElmanParameters):
+    """Of an Elman RNN."""
+
+    _cell: ClassVar[str] = "rnn"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class LSTMWindows(WindowRegressor, LSTMParameters):
+    """Of an LSTM."""
+
+    _cell: ClassVar[str] = "lstm"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class GRUWindows(WindowRegressor):
+    """Of a GRU."""
+
+    _cell: ClassVar[str] = "gru"

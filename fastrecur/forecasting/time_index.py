@@ -1,0 +1,178 @@
+"""Time indices of pandas frames: steps must be regular, and the index of a forecast goes on where the series ended."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrecur.series import Frame, Series
+
+_REMEDY = "Sort it, fill the gaps (asfreq, then interpolate), or drop the index: reset_index(drop=True)."
+
+
+@dataclass(frozen=True)
+class Times:
+    """Where a series ended, in plain Python as far as may be: ``last``, the number behind the last label.
+
+    ``step`` is the name of a frequency of pandas (itself where the name does not say all) or an int; ``unit`` and
+    ``zone`` are those of dates.
+    """
+
+    kind: str
+    last: int
+    step: Any
+    name: Any
+    unit: str | None = None
+    zone: str | None = None
+
+    def after(self, n_steps: int) -> Any:
+        """Return the index of the ``n_steps`` that follow."""
+        import pandas as pd
+
+        n = n_steps + 1
+        if self.kind == "dates":
+            last = pd.DatetimeIndex(np.array([self.last], f"M8[{self.unit}]"))
+            last = last if self.zone is None else last.tz_localize("UTC").tz_convert(self.zone)
+            index = pd.date_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
+        elif self.kind == "periods":
+            index = pd.period_range(pd.Period(ordinal=self.last, freq=self.step), periods=n)
+        elif self.kind == "durations":
+            last = pd.TimedeltaIndex(np.array([self.last], f"m8[{self.unit}]"))
+            index = pd.timedelta_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
+        else:
+            index = pd.RangeIndex(self.last, self.last + n * self.step, self.step)
+        return index[1:].rename(self.name)
+
+
+def read_times(series: Series, name: str) -> Times | None:
+    """Read the index of a pandas frame; None for anything else.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the index is not regular: says where. Of what is no time (strings, say), that it is none.
+    """
+    if series.frame is None or series.frame.index is None:
+        return None
+    import pandas as pd
+
+    index = series.frame.index
+    if isinstance(index, pd.PeriodIndex):
+        _check_rising(index, name)
+        _check_steps(index, index.asi8, 1, name)
+        return Times("periods", int(index.asi8[-1]), index.freqstr, index.name)
+    if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
+        _check_rising(index, name)
+        step = index.freq or (_inferred(index) if len(index) > 2 else None)
+        if step is None:
+            _check_steps(index, index.asi8, None, name)
+            step = index[1] - index[0] if len(index) > 1 else None
+        if step is None:
+            raise ValueError(f"The index of {name} has one time and no frequency. Set one: series.asfreq('D').")
+        last = int(index.asi8[-1])
+        if isinstance(index, pd.TimedeltaIndex):
+            return Times("durations", last, _named(step), index.name, index.unit)
+        return Times("dates", last, _named(step), index.name, index.unit, None if index.tz is None else str(index.tz))
+    if isinstance(index, pd.MultiIndex) or index.dtype.kind not in "iu":
+        raise TypeError(
+            f"The index of {name} is of dtype {index.dtype}, which says no time. Use dates (pandas.to_datetime), "
+            "periods or whole numbers, or drop it: reset_index(drop=True)."
+        )
+    _check_rising(index, name)
+    labels = index.to_numpy()
+    step = int(labels[1] - labels[0]) if len(labels) > 1 else 1
+    _check_steps(index, labels, step, name)
+    return Times("numbers", int(labels[-1]), step, index.name)
+
+
+def _inferred(index: Any) -> Any:
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas 3, about the type of what it returns: either will do
+        return pd.infer_freq(index)
+
+
+def _named(step: Any) -> Any:
+    """Return the name of a frequency, or itself where that would say less (days off of one's own)."""
+    from pandas.tseries.frequencies import to_offset
+
+    offset = to_offset(step)
+    return offset.freqstr if to_offset(offset.freqstr) == offset else offset
+
+
+def _check_rising(index: Any, name: str) -> None:
+    if index.hasnans:
+        raise ValueError(
+            f"The index of {name} has a missing time (NaT) at step {int(index.isna().argmax())}. {_REMEDY}"
+        )
+    if not index.is_unique:
+        raise ValueError(f"The index of {name} has the time {index[index.duplicated()][0]} twice. {_REMEDY}")
+    if not index.is_monotonic_increasing:
+        labels = index.to_numpy()
+        at = int((labels[1:] < labels[:-1]).argmax())
+        raise ValueError(f"The index of {name} is not in order: {index[at + 1]} comes after {index[at]}. {_REMEDY}")
+
+
+def _check_steps(index: Any, labels: NDArray, step: int | None, name: str) -> None:
+    """All steps must be ``step``, or where that is None the most frequent one."""
+    steps = np.diff(labels)
+    if not len(steps):
+        return
+    if step is None:
+        values, counts = np.unique(steps, return_counts=True)
+        step = values[counts.argmax()]
+    wrong = np.flatnonzero(steps != step)
+    if len(wrong):
+        at = int(wrong[0])
+        raise ValueError(
+            f"The index of {name} is irregular: from {index[at]} to {index[at + 1]} (step {at + 1}) is not the step "
+            f"that the others have, {len(wrong)} such place(s) in all. {_REMEDY}"
+        )
+
+
+# --- forecasts in the container of the series ------------------------------------------------------------------------
+
+
+def without_index(frame: Frame | None) -> Frame | None:
+    """Return what `point_frame` and `quantile_frame` need of a frame."""
+    return None if frame is None else replace(frame, index=None)
+
+
+def point_frame(values: NDArray, frame: Frame | None, index: Any) -> Any:
+    """Return a forecast (h, F) as the series came: an array, or a Series or DataFrame."""
+    if frame is None:
+        return values
+    if frame.kind == "pandas":
+        import pandas as pd
+
+        if frame.vector:
+            return pd.Series(values[:, 0], index=index, name=frame.columns[0])
+        return pd.DataFrame(values, index=index, columns=frame.columns)
+    import polars as pl
+
+    if frame.vector:
+        return pl.Series(frame.columns[0], values[:, 0])
+    return pl.DataFrame(dict(zip(frame.columns, values.T, strict=True)))
+
+
+def quantile_frame(values: NDArray, levels: NDArray, frame: Frame | None, index: Any) -> Any:
+    """Return quantiles (h, F, Q): an array, or a DataFrame with a column a level, or a feature and a level."""
+    if frame is None:
+        return values
+    levels = levels.tolist()
+    if frame.kind == "pandas":
+        import pandas as pd
+
+        if frame.vector:
+            return pd.DataFrame(values[:, 0], index=index, columns=pd.Index(levels, name="quantile"))
+        columns = pd.MultiIndex.from_product([frame.columns, levels], names=["feature", "quantile"])
+        return pd.DataFrame(values.reshape(len(values), -1), index=index, columns=columns)
+    import polars as pl
+
+    names = [f"{column}_{level:g}" for column in frame.columns for level in levels]
+    return pl.DataFrame(dict(zip(names, values.reshape(len(values), -1).T, strict=True)))

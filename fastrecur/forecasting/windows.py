@@ -1,0 +1,101 @@
+"""Series as what the network reads: scaled windows, with the inputs known in advance beside and behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrecur.forecasting.time_index import Times
+from fastrecur.series import Frame
+
+
+class Scale(NamedTuple):
+    """Mean and standard deviation of each feature of a series, (F,)."""
+
+    mean: NDArray
+    deviation: NDArray
+
+    def scaled(self, values: NDArray) -> NDArray:
+        """Return values (..., F) with the mean 0 and the deviation 1."""
+        return (values - self.mean) / self.deviation
+
+    def restored(self, values: NDArray) -> NDArray:
+        """Undo `scaled`."""
+        return values * self.deviation + self.mean
+
+
+def scale_of(values: NDArray) -> Scale:
+    """Return the scale of rows (T, F); the deviation of a constant feature is 1."""
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    constant = deviation <= 10 * np.finfo(float).eps * np.abs(mean)
+    return Scale(mean, np.where(constant, 1.0, deviation))
+
+
+def unit_scale(n_features: int) -> Scale:
+    """Return the scale that changes nothing."""
+    return Scale(np.zeros(n_features), np.ones(n_features))
+
+
+@dataclass
+class Origin:
+    """Where a series ends and its forecast begins.
+
+    ``history`` (window, F): the last values, scaled; ``known`` (window - 1, E): the inputs beside all but the first of
+    them, scaled, or None; ``scale``: of the series; ``times`` and ``frame``: of its container; ``single``: float32.
+    """
+
+    history: NDArray
+    known: NDArray | None
+    scale: Scale
+    times: Times | None
+    frame: Frame | None
+    single: bool
+
+
+class Windows(NamedTuple):
+    """All windows of some series, the oldest first, by their distance from the end of the series.
+
+    ``history`` (n, window, F); ``known`` (n, window + H - 1, E) or None: the inputs from the second step of the window
+    to the last of the horizon; ``targets`` (n, H, F).
+    """
+
+    history: NDArray
+    known: NDArray | None
+    targets: NDArray
+
+
+def all_windows(panel: list[NDArray], known: list[NDArray] | None, window: int, horizon: int) -> Windows:
+    """Windows of scaled series, and what follows each."""
+    whole = np.concatenate([_pairs(values, window + horizon) for values in panel])
+    counts = [len(values) - window - horizon + 1 for values in panel]
+    order = np.argsort(np.concatenate([np.arange(-count, 0) for count in counts]), kind="stable")
+    whole = whole[order]
+    if known is not None:
+        parts = [_pairs(rows[1:], window + horizon - 1) for rows in known]
+        return Windows(whole[:, :window], np.concatenate(parts)[order], whole[:, window:])
+    return Windows(whole[:, :window], None, whole[:, window:])
+
+
+def _pairs(values: NDArray, length: int) -> NDArray:
+    return np.lib.stride_tricks.sliding_window_view(values, length, axis=0).transpose(0, 2, 1)
+
+
+def network_inputs(history: NDArray, known: NDArray | None) -> NDArray:
+    """What the network reads, (n, steps, features), from windows (n, window, F) and known inputs (n, steps, E).
+
+    A step has the series' values and the known inputs of the step after it. Behind the window come the steps of which
+    only the latter are known: there the values are 0, and one more feature, 0 within the window, is 1.
+    """
+    if known is None:
+        return history
+    n, window, n_features = history.shape
+    ahead = known.shape[1] - window
+    if ahead == 0:
+        return np.concatenate([history, known], axis=2)
+    values = np.concatenate([history, np.zeros((n, ahead, n_features))], axis=1)
+    flag = np.zeros((n, window + ahead, 1))
+    flag[:, window:] = 1.0
+    return np.concatenate([values, flag, known], axis=2)
