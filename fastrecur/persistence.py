@@ -97,8 +97,9 @@ def load(path):
     """Rebuild the estimator that its ``save`` wrote into a file.
 
     Its predictions have the same bits, its parameters and attributes the same values and types. The state of an
-    unfinished fit is not in the file: with ``warm_start``, or in ``partial_fit``, a loaded estimator goes on from the
-    saved weights with fresh moments of the solver. Callbacks have to be set again.
+    unfinished fit is not in the file: with ``warm_start``, or in ``partial_fit``, a loaded estimator begins a new fit
+    from the saved weights, with fresh moments of the solver and ``n_iter_``, ``t_`` and ``loss_curve_`` from their
+    beginning. Pickles keep that state. Callbacks have to be set again.
 
     Nothing in the file is executed, and a file that lies about its sizes takes no memory.
 
@@ -125,12 +126,12 @@ def load(path):
     >>> import numpy as np
     >>> import fastrecur
     >>> X = np.random.default_rng(0).normal(size=(40, 5, 2))
-    >>> model = fastrecur.GRURegressor(hidden_size=8, early_stopping=True, random_state=0).fit(X, X[:, -1, 0])
+    >>> model = fastrecur.GRURegressor(8, early_stopping=True, tol=0.01, random_state=0).fit(X, X[:, -1, 0])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     model.save(f"{folder}/model.safetensors")
     ...     loaded = fastrecur.load(f"{folder}/model.safetensors")
     >>> loaded
-    GRURegressor(early_stopping=True, hidden_size=8, random_state=0)
+    GRURegressor(early_stopping=True, hidden_size=8, random_state=0, tol=0.01)
     >>> bool((loaded.predict(X) == model.predict(X)).all())
     True
     """

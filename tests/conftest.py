@@ -1,6 +1,11 @@
 """Fixtures of several packages' tests."""
 
+import os
+
 import pytest
+
+# Tests may run two at a time, and a waiting thread of GNU OpenMP would keep the other's core busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture

@@ -187,7 +187,7 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         file is: a save that fails or is killed changes nothing (killed, it may leave ``.fastrecur-*.tmp`` beside it).
 
         Left out are scikit-learn's callbacks and the state of an unfinished fit: a loaded estimator predicts the same
-        bits, and goes on training with fresh moments of the solver.
+        bits, and trains on as in a new fit. Pickles hold that state.
 
         Parameters
         ----------
