@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 #: One line after another: a colour of Okabe and Ito's palette, which all kinds of colour vision tell apart, and a style
 #: of its own, for print in grey.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (8, 2, 2, 2)))
 
-#: Perceptually uniform maps: of what lies between 0 and 1, and of what lies around 0.
-GATES_MAP, SIGNED_MAP = "cividis", "PuOr"
+#: Perceptually uniform maps, made for all kinds of colour vision: of what lies between 0 and 1 (from dark blue to
+#: yellow), and of what lies around 0 (blue, grey, yellow).
+GATES_MAP, SIGNED_MAP = "viridis", "cividis"
 
 
 def pyplot() -> Any:

@@ -102,7 +102,9 @@ def check_layer(model: Model, layer: Any) -> int:
     if isinstance(layer, bool) or not isinstance(layer, int | np.integer):
         raise TypeError(f"layer must be an int, found {layer!r}. -1 is the last layer, 0 the first.")
     if not -n_layers <= layer < n_layers:
-        raise ValueError(f"layer={layer} is none of {n_layers} layer(s). Pass a number from 0 to {n_layers - 1}, or -1.")
+        raise ValueError(
+            f"layer={layer} is none of {n_layers} layer(s). Pass a number from 0 to {n_layers - 1}, or -1."
+        )
     return int(layer) % n_layers
 
 

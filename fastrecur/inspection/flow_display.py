@@ -141,25 +141,22 @@ class GradientFlowDisplay:
         for k, (name, by_lag) in enumerate(self.by_lag.items()):
             values = np.asarray(by_lag, np.float64)
             values = values / values[0] if self.relative and values[0] > 0 else values
-            marks = line_marks(k) | {"label": name, "linewidth": 1.8} | kwargs
-            self.lines_ += self.ax_.plot(np.arange(len(values)), floor_of_log(values), **marks)
+            marks = line_marks(k) | {"label": name, "linewidth": 1.8}
+            if np.count_nonzero(values) < 2:  # all is lost at once: a line of one point is none
+                marks["marker"] = "o"
+            self.lines_ += self.ax_.plot(np.arange(len(values)), floor_of_log(values), **(marks | kwargs))
         self.ax_.set_yscale("log")
         self.ax_.set_xlabel("lag: time steps before the end")
-        self.ax_.set_ylabel(r"$\|\partial E/\partial h_t\|$" + (", that of lag 0 being 1" if self.relative else ""))
+        self.ax_.set_ylabel(("relative " if self.relative else "") + r"$\|\partial E/\partial h_t\|$")
         self.ax_.grid(True, which="major", alpha=0.3)
         self.ax_.margins(x=0.01)
         if self.relative:
-            self.ax_.axhline(MEMORY, color="0.5", linewidth=0.9, zorder=0)
-            place = {"xy": (1, MEMORY), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            label = self.ax_.annotate("effective memory ends", xytext=(-4, 3), ha="right", color="0.35", **place)
-            label.set_fontsize("small")
-        if len(self.lines_) > 1 or not str(self.lines_[0].get_label()).startswith("_"):
-            self.ax_.legend(loc="best", frameon=True, framealpha=0.85, fontsize="small", handlelength=3)
+            label = f"effective memory ends ({MEMORY:g})"
+            self.ax_.axhline(MEMORY, color="0.45", linewidth=0.9, zorder=0, label=label)
+        self.ax_.legend(loc="best", framealpha=0.85, fontsize="small", handlelength=3)
         return self
 
 
 def _distinct(names: list[str]) -> list[str]:
     """Number the names that occur more than once."""
-    return [
-        f"{name} {names[: k + 1].count(name)}" if names.count(name) > 1 else name for k, name in enumerate(names)
-    ]
+    return [f"{name} {names[: k + 1].count(name)}" if names.count(name) > 1 else name for k, name in enumerate(names)]

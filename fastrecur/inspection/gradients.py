@@ -26,9 +26,7 @@ GATES = {
 }
 
 
-def gradient_flow(
-    estimator: Any, X: Any, y: Any, *, layer: int = -1, targets: Literal["all", "last"] = "all"
-) -> Bunch:
+def gradient_flow(estimator: Any, X: Any, y: Any, *, layer: int = -1, targets: Literal["all", "last"] = "all") -> Bunch:
     """How much of the gradient of the loss reaches each time step.
 
     A state h_t acts on the loss through all states after it, so that dE/dh_t holds a product of as many factors as

@@ -94,7 +94,7 @@ def test_no_alarm_on_short_sequences():
 
 def test_no_alarm_on_an_adding_problem_that_is_learned():
     X, y = make_adding_problem(1500, 100, random_state=0)
-    model = GRURegressor(32, learning_rate_init=0.01, max_iter=12, random_state=0)
+    model = GRURegressor(32, learning_rate_init=0.01, max_iter=12, n_threads=1, random_state=0)
     assert gradient_warnings_of(model, X, y) == []
     assert model.score(X, y) > 0.9
 
@@ -154,7 +154,9 @@ def test_the_last_good_epoch_is_told(monkeypatch):
     model = GRUClassifier(4, max_iter=9, random_state=0)
     ((_, text),) = gradient_warnings_of(model, X, np.arange(20) % 2)
     assert model.n_iter_ == 2
-    told = f"in epoch 3: .* loss was {model.loss_curve_[1]:.3g}, its mean gradient norm {model.grad_norm_curve_[1]:.3g} "
+    told = (
+        f"in epoch 3: .* loss was {model.loss_curve_[1]:.3g}, its mean gradient norm {model.grad_norm_curve_[1]:.3g} "
+    )
     assert re.search(told, text)
 
 

@@ -29,11 +29,7 @@ def step_targets(cls, X):
 
 def recurrent_weights(model, layer=0, end=""):
     """w_ih, w_hh and the biases of a layer, float64."""
-    return [
-        np.asarray(array, np.float64)
-        for name, array in model.weights_.items()
-        if name.endswith(f"_l{layer}{end}")
-    ]
+    return [np.asarray(array, np.float64) for name, array in model.weights_.items() if name.endswith(f"_l{layer}{end}")]
 
 
 def step(model, x, state):

@@ -282,7 +282,9 @@ def test_bad_targets():
 
 def test_bad_estimators():
     X = make_array(n=10)
-    with pytest.raises(TypeError, match="must be one of fastrecur's, or a Pipeline that ends with one; found a Standard"):
+    with pytest.raises(
+        TypeError, match="must be one of fastrecur's, or a Pipeline that ends with one; found a Standard"
+    ):
         gradient_flow(make_pipeline(StandardScaler()), X, np.ones(10))
     with pytest.raises(ValueError, match="not fitted"):
         gradient_flow(GRUClassifier(), X, np.ones(10))
