@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 from fastrecur.datasets import make_adding_problem, make_copy_memory
+from fastrecur.exceptions import ExplodingGradientWarning
 from fastrecur.inspection import GradientFlowDisplay, gradient_flow
 from fastrecur.inspection.figures import line_marks, pyplot
 
@@ -30,13 +32,13 @@ from fastrecur.inspection.figures import line_marks, pyplot
 #: (Tallec and Ollivier 2018), the IRNN from the identity (Le 2015); ungated cells bear smaller steps only.
 CELLS: dict[str, tuple[type, type, dict[str, Any]]] = {
     "RNN": (RNNClassifier, RNNRegressor, {"learning_rate_init": 0.002}),
-    "IRNN": (RNNClassifier, RNNRegressor, {"learning_rate_init": 0.001, "nonlinearity": "relu", "init": "irnn"}),
+    "IRNN": (RNNClassifier, RNNRegressor, {"learning_rate_init": 0.0003, "nonlinearity": "relu", "init": "irnn"}),
     "LSTM": (LSTMClassifier, LSTMRegressor, {"learning_rate_init": 0.01, "init": "chrono"}),
     "GRU": (GRUClassifier, GRURegressor, {"learning_rate_init": 0.01, "init": "chrono"}),
 }
 
 #: Distances and epochs at most, as they are and in full.
-QUICK, FULL = ((10, 50, 200, 400), 10), ((10, 20, 50, 100, 200, 400), 80)
+QUICK, FULL = ((10, 50, 200, 400), 20), ((10, 20, 50, 100, 200, 400), 80)
 
 #: Symbols of copy memory, and how many are to be remembered.
 N_SYMBOLS, N_REMEMBERED = 4, 3
@@ -58,7 +60,7 @@ class Task:
     parameters: dict[str, Any]
     fit_arguments: dict[str, Any]
     score: Callable[[NDArray, NDArray], float]
-    targets: str
+    targets: Literal["all", "last"]
 
     def solved(self, score: float) -> bool:
         """Whether a score is as good as is asked for."""
@@ -74,6 +76,7 @@ class Result:
     distance: int
     score: float
     solved: bool
+    exploded: bool
     epochs: int
     seconds: float
     flow: Any
@@ -135,14 +138,17 @@ def learn(task: Task, cell: str, distance: int, *, epochs: int, n_sequences: int
     *kinds, differs = CELLS[cell]
     model: Any = kinds[task.kind](hidden_size, random_state=0, **task.parameters, **differs)
     began = time.perf_counter()
-    for epoch in range(1, epochs + 1):
-        model.partial_fit(X_train, y_train, **task.fit_arguments)
+    for _ in range(epochs):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.partial_fit(X_train, y_train, **task.fit_arguments)
+        exploded = any(warning.category is ExplodingGradientWarning for warning in caught)
         score = task.score(y_test, model.predict(X_test))
-        if task.solved(score):
+        if exploded or task.solved(score):
             break
     seconds = time.perf_counter() - began
-    flow = gradient_flow(model, X_test, y_test, targets=task.targets)  # type: ignore[arg-type]
-    return Result(task.name, cell, distance, score, task.solved(score), epoch, seconds, flow)
+    flow = gradient_flow(model, X_test, y_test, targets=task.targets)
+    return Result(task.name, cell, distance, score, task.solved(score), exploded, model.n_iter_, seconds, flow)
 
 
 def results_table(task: Task, results: Sequence[Result]) -> Table:
@@ -158,7 +164,10 @@ def results_table(task: Task, results: Sequence[Result]) -> Table:
 
 def _entry(result: Result) -> str:
     score = f"{result.score:.3f}"
-    score = f"[bold]{score}[/bold] in {result.epochs} ep." if result.solved else f"{score} not learned"
+    if result.solved:
+        score = f"[bold]{score}[/bold] in {result.epochs} ep."
+    else:
+        score += " exploded" if result.exploded else " not learned"
     reach, n_steps = result.flow.effective_memory, len(result.flow.by_lag)
     return f"{score}; {'all steps' if reach == n_steps else f'{reach} steps'}"
 
@@ -170,9 +179,7 @@ def draw(results: Sequence[Result], tasks: Sequence[Task]) -> Any:
     -------
     figure : matplotlib Figure
     """
-    figure, axes = pyplot().subplots(
-        len(tasks), 2, figsize=(10, 3.6 * len(tasks)), squeeze=False, layout="constrained"
-    )
+    figure, axes = pyplot().subplots(len(tasks), 2, figsize=(10, 3.6 * len(tasks)), squeeze=False, layout="constrained")
     for (left, right), task in zip(axes, tasks, strict=True):
         found = [result for result in results if result.task == task.name]
         longest = max(result.distance for result in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class GradientFlowDisplay:
         y: Any,
         *,
         layer: int = -1,
-        targets: str = "all",
+        targets: Literal["all", "last"] = "all",
         relative: bool = True,
         name: Any = None,
         ax: Any = None,

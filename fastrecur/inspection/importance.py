@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -92,7 +91,7 @@ def permutation_importance(
     check_choice("by", by, ("feature", "timestep"))
     check_choice("align", align, ("start", "end"))
     check_count("n_repeats", n_repeats)
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise ValueError(f"n_jobs must be an int other than 0, or None, found {n_jobs!r}.")
     check_is_fitted(estimator)
     if isinstance(scoring, tuple | set):

@@ -53,7 +53,8 @@ class _StateFlow(Gradient):
             else:
                 self._whole(batch, 1.0, None)
 
-    def _backward(self, piece, trace, dy=None, dlast=None):
+    def _backward(self, piece, trace, **gradient):
+        dy, dlast = gradient.get("dy"), gradient.get("dlast")
         stack, packing = self.model.stack, trace.packing
         with threads.team(self._n_threads) as n_threads:
             back = trace.back(stack, n_threads)

@@ -1,4 +1,4 @@
-"""Fitted networks for the tests of inspection, and one sequence through them, step by step, in the reference's cells."""
+"""Fitted networks for the tests of inspection, and one sequence through them in the reference's cells."""
 
 import numpy as np
 from sklearn.base import is_classifier

@@ -135,7 +135,9 @@ def test_targets_of_time_steps_and_scorers():
     found = permutation_importance(model, X, y, sample_weight=weights, random_state=0)
     assert found.importances.shape == (3, 5)
     assert not np.array_equal(found.importances, permutation_importance(model, X, y, random_state=0).importances)
-    negative = make_scorer(lambda y, predicted: -np.mean([np.abs(a - b).max() for a, b in zip(y, predicted)]))
+    negative = make_scorer(
+        lambda y, predicted: -np.mean([np.abs(a - b).max() for a, b in zip(y, predicted, strict=True)])
+    )
     assert permutation_importance(model, X, y, scoring=negative).importances.shape == (3, 5)
 
 

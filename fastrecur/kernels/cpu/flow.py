@@ -72,7 +72,7 @@ def _rnn(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards,
 
 @SharedKernel
 def rnn_flow(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards):
-    """As `fastrecur.kernels.cpu.elman.rnn_backward`, and dE/dh_t into ``flow`` (B + N, padded H), rows 0..B excepted."""
+    """As `fastrecur.kernels.cpu.elman.rnn_backward`, and dE/dh_t into rows B.. of ``flow`` (B + N, padded H)."""
     for s in prange(len(shards) - 1):
         _rnn(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards, s)
 
