@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
+from threadpoolctl import ThreadpoolController
 
 from fastrecur.inspection.fitted import Inspected, check_layer, inspect, read_targets
 from fastrecur.network import flow
@@ -18,12 +20,8 @@ from fastrecur.sequences import Sequences
 #: The gradient counts as gone where it is less than so much of what it is at the end.
 MEMORY = 1e-3
 
-#: Blocks of the recurrent weights, in their order.
-GATES = {
-    "rnn": ("hidden",),
-    "lstm": ("input", "forget", "candidate", "output"),
-    "gru": ("reset", "update", "candidate"),
-}
+#: Place of the block of the recurrent weights, among all blocks, that makes the new state: that of the candidate.
+CANDIDATE = {"rnn": 0, "lstm": 2, "gru": 2}
 
 
 def gradient_flow(estimator: Any, X: Any, y: Any, *, layer: int = -1, targets: Literal["all", "last"] = "all") -> Bunch:
@@ -62,10 +60,8 @@ def gradient_flow(estimator: Any, X: Any, y: Any, *, layer: int = -1, targets: L
         effective_memory : int
             The first lag at which ``by_lag`` is under 1e-3 of what it is at lag 0; the longest T where there is none.
         spectral_radius : float
-            Largest absolute eigenvalue of the recurrent weights; of an LSTM or a GRU the largest one of its gates.
-        spectral_radius_by_gate : dict of str to float
-            Of the H x H block of each gate: "input", "forget", "candidate", "output", or "reset", "update",
-            "candidate"; of an RNN "hidden".
+            Largest absolute eigenvalue of the recurrent weights W_hh (H, H); of an LSTM or a GRU, of the block of the
+            candidate.
 
         All of these are of the direction that reads forwards. Of a bidirectional network there is each of them with
         the suffix ``_reverse`` too; lags of the reversed direction count from the first time step, where it ends.
@@ -112,8 +108,7 @@ def gradient_flow(estimator: Any, X: Any, y: Any, *, layer: int = -1, targets: L
             found["cell" + end] = sequences.unstack(norms.cell[d])
             found["cell_by_lag" + end] = _by_lag(norms.cell[d], sequences, from_start=d == 1)
         found["effective_memory" + end] = effective_memory(by_lag)
-        radii = _spectral_radii(model, layer, d)
-        found["spectral_radius" + end], found["spectral_radius_by_gate" + end] = max(radii.values()), radii
+        found["spectral_radius" + end] = _spectral_radius(model, layer, d)
     return found
 
 
@@ -195,6 +190,9 @@ def _losses(inspected: Inspected, y: Any, targets: str) -> Targets:
 def _by_lag(norms: NDArray[np.float64], sequences: Sequences, from_start: bool) -> NDArray[np.float64]:
     """Median over the sequences by lag, of those that are so long."""
     lengths = sequences.lengths
+    if (lengths == lengths[0]).all():
+        by_step = np.median(norms.reshape(len(lengths), -1), axis=0)
+        return by_step if from_start else by_step[::-1].copy()
     steps = np.arange(len(norms)) - np.repeat(sequences.starts, lengths)
     lags = steps if from_start else np.repeat(lengths, lengths) - 1 - steps
     table = np.full((int(lengths.max()), len(lengths)), np.inf)  # what is not there comes last in order
@@ -206,8 +204,15 @@ def _by_lag(norms: NDArray[np.float64], sequences: Sequences, from_start: bool) 
     return (table[rows, (counts - 1) // 2] + table[rows, counts // 2]) / 2
 
 
-def _spectral_radii(model: Any, layer: int, direction: int) -> dict[str, float]:
-    weights = np.asarray(model.parameters.arrays["weight_hh" + suffix(layer, direction)], np.float64)
-    names = GATES[model.cell]
-    blocks = zip(names, np.split(weights, len(names)), strict=True)
-    return {name: float(np.abs(np.linalg.eigvals(block)).max()) for name, block in blocks}
+@functools.cache
+def _controller() -> ThreadpoolController:
+    """Knows the libraries of the process: to look for them takes a millisecond."""
+    return ThreadpoolController()
+
+
+def _spectral_radius(model: Any, layer: int, direction: int) -> float:
+    place, n_hidden = CANDIDATE[model.cell], model.stack.hidden_size
+    weights = model.parameters.arrays["weight_hh" + suffix(layer, direction)]
+    block = np.asarray(weights[place * n_hidden : (place + 1) * n_hidden], np.float64)
+    with _controller().limit(limits=1, user_api="blas"):  # its threads would only wait for one another
+        return float(np.abs(np.linalg.eigvals(block)).max())

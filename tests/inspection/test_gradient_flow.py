@@ -156,12 +156,11 @@ def test_spectral_radius():
     model, y = fitted(RNNClassifier, X)
     expected = np.abs(np.linalg.eigvals(model.weights_["weight_hh_l0"])).max()
     assert gradient_flow(model, X, y).spectral_radius == pytest.approx(expected)
-    model, y = fitted(LSTMClassifier, X, num_layers=2)
-    flow = gradient_flow(model, X, y, layer=0)
-    assert list(flow.spectral_radius_by_gate) == ["input", "forget", "candidate", "output"]
-    assert flow.spectral_radius == max(flow.spectral_radius_by_gate.values())
-    forget = np.abs(np.linalg.eigvals(model.weights_["weight_hh_l0"][7:14])).max()
-    assert flow.spectral_radius_by_gate["forget"] == pytest.approx(forget)
+    for cls, name in ((LSTMClassifier, "weight_hh_l0"), (GRUClassifier, "weight_hh_l0_reverse")):
+        model, y = fitted(cls, X, num_layers=2, bidirectional=True)
+        flow = gradient_flow(model, X, y, layer=0)
+        candidate = np.abs(np.linalg.eigvals(model.weights_[name][14:21])).max()
+        assert flow["spectral_radius" + name[12:]] == pytest.approx(candidate)
 
 
 # --- forms of networks and X -----------------------------------------------------------------------------------------
