@@ -75,7 +75,8 @@ def vanished(training: Any) -> Vanished | None:
     model.refresh()
     values = training.targets.values
     targets = Targets(training.targets.loss, values, np.ones(len(values)))
-    norms = state_gradients(model, sequences.take(longest), targets, training.n_threads, layer=0).hidden.max(axis=0)
+    found = state_gradients(model, sequences.take(longest), targets, 1, layer=0)  # too little work for more threads
+    norms = found.hidden.max(axis=0)
     share = max(_share(norms[start : start + length]) for start, length in _spans(sequences, longest))
     return Vanished(int(lengths.max()), share) if share < VANISHED else None
 
