@@ -151,7 +151,7 @@ def test_the_last_good_epoch_is_told(monkeypatch):
         return (loss if len(calls) < 3 else np.nan), size, norms
 
     monkeypatch.setattr(training, "_step", step)
-    model = GRUClassifier(4, max_iter=9, random_state=0)
+    model = GRUClassifier(4, max_iter=9, batch_size=20, random_state=0)
     ((_, text),) = gradient_warnings_of(model, X, np.arange(20) % 2)
     assert model.n_iter_ == 2
     told = (
