@@ -10,13 +10,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from fastrecur import LSTMClassifier, RNNClassifier
+from fastrecur import LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
+from fastrecur.datasets import make_adding_problem
+from fastrecur.inspection import gradient_flow
 
 NEXT = """[bold]Where to go next[/bold]
   Your own sequences    LSTMClassifier().fit(X, y), with X an array (n, T, F) or a list of (T_i, F) arrays
   In a pipeline         make_pipeline(PerTimestep(StandardScaler()), GRUClassifier()), from fastrecur.preprocessing
   Numbers for targets   LSTMRegressor, GRURegressor, RNNRegressor
-  A loop of your own    from fastrecur.layers import LSTM: forward, backward, step"""
+  Inside a network      gradient_flow, gate_activations and displays, from fastrecur.inspection
+  A loop of your own    from fastrecur.layers import LSTM: forward, backward, step
+  How far back          python -m fastrecur.examples.long_dependencies"""
+
+#: Lags of the table of the gradient, and the steps of its sequences.
+LAGS, N_STEPS = (0, 10, 20, 40, 59), 60
 
 
 def load():
@@ -33,6 +40,23 @@ def fit_and_score(model, X_train, X_test, y_train, y_test):
         model.fit(X_train, y_train)
     seconds = time.perf_counter() - start
     return model.score(X_test, y_test), model.n_iter_, seconds / model.n_iter_
+
+
+def gradient_table():
+    """The gradient by its distance from the end in two networks, a few epochs into the adding problem."""
+    X, y = make_adding_problem(800, N_STEPS, random_state=0)
+    table = Table("network", *(f"lag {lag}" for lag in LAGS), "effective memory", "spectral radius")
+    for name, model in (
+        ("Elman RNN, init=pytorch", RNNRegressor(32, max_iter=3, init="pytorch", random_state=0)),
+        ("LSTM, init=chrono", LSTMRegressor(32, max_iter=3, init="chrono", random_state=0)),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            flow = gradient_flow(model.fit(X, y), X, y)
+        shares = flow.by_lag[list(LAGS)] / flow.by_lag[0]
+        memory = f"{flow.effective_memory} of {N_STEPS} steps"
+        table.add_row(name, *(f"{share:.0e}" for share in shares), memory, f"{flow.spectral_radius:.2f}")
+    return table
 
 
 def main():
@@ -57,6 +81,14 @@ def main():
     mlp = MLPClassifier(random_state=0)
     accuracy, epochs, seconds = fit_and_score(mlp, flat_train, flat_test, y_train, y_test)
     table.add_row("MLPClassifier", "all 64 pixels", f"{accuracy:.1%}", str(epochs), f"{1000 * seconds:.0f}")
+    console.print(table)
+    console.print(
+        f"\n[bold]Where the gradient goes[/bold]: sequences of {N_STEPS} steps (two of their numbers are to be added), "
+        "after three epochs.\nHow much of the gradient at the last step is left so many steps before it:",
+        soft_wrap=True,
+    )
+    with console.status("Regressors: compiling, or loading what was compiled"):
+        table = gradient_table()
     console.print(table)
     console.print(NEXT, soft_wrap=True)
 

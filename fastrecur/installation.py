@@ -47,8 +47,9 @@ def warmup(cells: Sequence[str] = ("rnn", "lstm", "gru"), dtypes: Sequence[str] 
         check_choice("cells", cell, _CELLS)
     for dtype in dtypes:
         check_choice("dtypes", dtype, ("float32", "float64"))
-    # Work for several threads, and more time steps than prediction takes in one piece.
-    ragged = [np.zeros((length, 8)) for length in range(144, 80, -1)]
+    # Work for several threads, more time steps than prediction takes in one piece, and enough to look for gradients
+    # that vanish.
+    ragged = [np.zeros((length, 8)) for length in range(208, 144, -1)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for cell in cells:

@@ -12,6 +12,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
+from fastrecur.estimators.gradient_warnings import warn_of_gradients
 from fastrecur.estimators.parameters import NetworkParameters, check_combination
 from fastrecur.estimators.targets import stack_targets
 from fastrecur.estimators.tasks import Tasks
@@ -72,6 +73,12 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         -----
         ConvergenceWarning
             If the loss was still falling after ``max_iter`` epochs.
+        ExplodingGradientWarning
+            If the loss or the weights were no longer finite, and the weights of the last whole epoch are kept, or if
+            the norm of the gradient grew past all bounds.
+        VanishingGradientWarning
+            If the gradient dies before it reaches the first tenth of long sequences. Both are ConvergenceWarnings; the
+            bounds are in `fastrecur.estimators.gradient_warnings`.
         RuntimeWarning
             If the fit was interrupted from the keyboard: the weights of the last whole epoch are kept. An interrupt
             before the first epoch is whole, or a second one, is raised and leaves the estimator as it was.
@@ -118,6 +125,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
             self.__dict__ = before | {k: v for k, v in self.__dict__.items() if "callback" in k}
             raise
         warn_of_ending(training)
+        warn_of_gradients(training)
         return self
 
     def _prepare(self, X, y, sample_weight, continued, classes, partial):

@@ -8,7 +8,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastrecur.estimators import full_batch
+from fastrecur.estimators.gradient_warnings import diverged_text
 from fastrecur.estimators.progress import Progress
+from fastrecur.exceptions import ExplodingGradientWarning
 from fastrecur.network.dropout import Dropout
 from fastrecur.network.gradient import Gradient, Targets
 from fastrecur.network.model import Model
@@ -178,10 +180,7 @@ def warn_of_ending(training):
         category = RuntimeWarning
         text = f"fit was interrupted: the weights after epoch {n_epochs}, the last whole one, are kept."
     elif training.ending == "diverged":
-        text = (
-            f"The loss or the weights were no longer finite in epoch {n_epochs + 1}: the weights of the epoch before "
-            "are kept. Lower learning_rate_init, set max_grad_norm, or scale X."
-        )
+        category, text = ExplodingGradientWarning, diverged_text(training)
     else:
         text = f"The loss was still falling after max_iter={n_epochs} epochs. Raise max_iter, or tol."
     warnings.warn(text, category, stacklevel=6)

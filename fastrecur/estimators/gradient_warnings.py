@@ -1,0 +1,128 @@
+"""Warnings of gradients that vanish or explode: what is measured after a fit, and where the bounds lie.
+
+Vanishing. A gradient that is small at the beginning of a sequence is no fault by itself: where the answer lies at the
+end, there is nothing to learn there. It becomes one where nothing *can* be learned there, however much there is. Hence
+two conditions, both far from what healthy networks show. The sequences are long: `LONG` time steps at least. And in
+each of up to `SAMPLED` of the longest ones, no gradient of a state of the first layer within the first tenth reaches
+`VANISHED` of the largest one of the sequence. Against that, float32 resolves 1e-7: what is added to a weight's gradient
+is lost already at 1e-8. A tanh RNN with recurrent weights of spectral radius 0.8 comes down to 1e-26 in 270 steps, and
+an LSTM whose forget gates stay at sigmoid(1), where they begin, to 1e-37; an LSTM that had learned the adding problem
+over 200 steps kept 1e-1. Sequences of fewer steps are passed over on purpose: on the 150 steps of GunPoint an RNN at
+its defaults, which learns nothing there, has a share between 1 and 1e-40, by the seed and the size of the batches.
+
+Not measured: after `partial_fit` (a fit has no end there), where ``bptt_steps`` cuts the gradient off by itself, and
+where the fit was interrupted or its loss was not finite.
+
+Exploding. The loss or the weights are not finite; or, in any epoch, the mean norm of the gradients before clipping was
+over `EXPLODED`, or `GROWN` times that of the first epoch and over `GROWN` too (a loss near 0 has gradients near 0: they
+may grow by such a factor and be small).
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrecur.exceptions import ExplodingGradientWarning, VanishingGradientWarning
+from fastrecur.network.flow import state_gradients
+from fastrecur.network.gradient import Targets
+
+#: See the module's docstring.
+LONG, SAMPLED, VANISHED = 200, 16, 1e-12
+GROWN, EXPLODED = 1e3, 1e6
+
+
+class Vanished(NamedTuple):
+    """What was measured: the longest sequence's time steps, and the largest share of the gradient in a first tenth."""
+
+    n_steps: int
+    share: float
+
+
+def warn_of_gradients(training: Any) -> None:
+    """Warn the caller of `fit`, once of each: after `warn_of_ending`, which tells of what is not finite."""
+    if training.partial or training.ending in ("interrupted", "diverged"):
+        return
+    text = _exploded(training)
+    if text is not None:
+        warnings.warn(text, ExplodingGradientWarning, stacklevel=6)
+    found = vanished(training)
+    if found is not None:
+        warnings.warn(_vanished_text(training, found), VanishingGradientWarning, stacklevel=6)
+
+
+def diverged_text(training: Any) -> str:
+    """Text of the warning of a loss, or of weights, that are not finite."""
+    epochs = training.record.epochs
+    text = (
+        f"The loss or the weights were no longer finite in epoch {len(epochs) + 1}: the weights of the epoch before "
+        "are kept."
+    )
+    if epochs:
+        text += f" Its loss was {epochs[-1].loss:.3g}, its mean gradient norm {epochs[-1].norm:.3g} before clipping."
+    return f"{text} {_remedy(training)}"
+
+
+def vanished(training: Any) -> Vanished | None:
+    """Measure whether the gradient dies before the first tenth of long sequences; None where it does not."""
+    sequences, rows = training.sequences, training.rows
+    lengths = sequences.lengths[rows]
+    if training.estimator.bptt_steps is not None or lengths.max() < LONG:
+        return None
+    longest = rows[np.argsort(-lengths, kind="stable")[:SAMPLED]]
+    longest = longest[sequences.lengths[longest] >= LONG]
+    record, model = training.record, training.model
+    model.parameters.flat[:] = record.weights if training.validation is None else record.best_weights
+    model.refresh()
+    values = training.targets.values
+    targets = Targets(training.targets.loss, values, np.ones(len(values)))
+    found = state_gradients(model, sequences.take(longest), targets, 1, layer=0)  # too little work for more threads
+    norms = found.hidden.max(axis=0)
+    share = max(_share(norms[start : start + length]) for start, length in _spans(sequences, longest))
+    return Vanished(int(lengths.max()), share) if share < VANISHED else None
+
+
+def _spans(sequences, rows):
+    return zip(sequences.starts[rows].tolist(), sequences.lengths[rows].tolist(), strict=True)
+
+
+def _share(norms):
+    """Largest norm of the first tenth over the largest of all; 1 where there is no gradient at all."""
+    largest = norms.max()
+    return float(norms[: len(norms) // 10].max() / largest) if 0 < largest < np.inf else 1.0
+
+
+def _vanished_text(training, found):
+    cell, estimator = training.model.cell, training.estimator
+    remedies = ["shorter sequences"]
+    if estimator.init not in ("chrono", "irnn"):
+        irnn = 'nonlinearity="relu" with init="irnn"'
+        remedies.insert(0, irnn + ' or init="default" (orthogonal)' if cell == "rnn" else 'init="chrono"')
+    if cell == "rnn":
+        remedies.insert(0, "an LSTM or a GRU")
+    return (
+        f"The gradient dies on its way back through {found.n_steps} time steps: in none of the longest sequences does "
+        f"more than {found.share:.1g} of its largest norm reach the first tenth, so that nothing there can be learned. "
+        f"If what happens there matters, try {', '.join(remedies[:-1])}, or {remedies[-1]}. "
+        "fastrecur.inspection.gradient_flow shows where it dies."
+    )
+
+
+def _exploded(training):
+    norms = [epoch.norm for epoch in training.record.epochs]
+    worst = int(np.argmax(norms)) if norms else 0
+    if not norms or not (norms[worst] > EXPLODED or norms[worst] > GROWN * max(norms[0], 1.0)):
+        return None
+    return (
+        f"The gradient explodes: its mean norm before clipping was {norms[worst]:.3g} in epoch {worst + 1}, and "
+        f"{norms[0]:.3g} in the first one. {_remedy(training)}"
+    )
+
+
+def _remedy(training):
+    """What would do against a gradient that explodes."""
+    clip = "Set max_grad_norm" if np.isinf(training.max_norm) else f"Lower max_grad_norm={training.max_norm:g}"
+    text = f"{clip}, lower learning_rate_init, scale X, shorten the sequences or set bptt_steps"
+    if training.model.cell == "rnn":
+        text += ", or take an LSTM or a GRU"
+    return text + "."

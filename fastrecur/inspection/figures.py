@@ -1,0 +1,85 @@
+"""What the displays share: matplotlib, imported when something is drawn, and marks that do without red and green."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+#: One line after another: a colour of Okabe and Ito's palette, which all kinds of colour vision tell apart, and a style
+#: of its own, for print in grey.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (8, 2, 2, 2)))
+
+#: Perceptually uniform maps, made for all kinds of colour vision: of what lies between 0 and 1 (from dark blue to
+#: yellow), and of what lies around 0 (blue, grey, yellow).
+GATES_MAP, SIGNED_MAP = "viridis", "cividis"
+
+
+def pyplot() -> Any:
+    """Import ``matplotlib.pyplot``.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed; it names the extra that brings it.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            'Displays need matplotlib, which is not installed. Run: pip install "fastrecur[plot]"'
+        ) from error
+    return plt
+
+
+def line_marks(k: int) -> dict[str, Any]:
+    """Colour and line style of the k-th line."""
+    return {"color": COLOURS[k % len(COLOURS)], "linestyle": STYLES[k % len(STYLES)]}
+
+
+def one_axes(ax: Any, figsize: tuple[float, float]) -> tuple[Any, Any]:
+    """Return the axes to draw on, and their figure: new ones where ``ax`` is None."""
+    if ax is None:
+        figure, ax = pyplot().subplots(figsize=figsize, layout="constrained")
+        return ax, figure
+    pyplot()
+    return ax, ax.figure
+
+
+def several_axes(ax: Any, n: int, figsize: tuple[float, float], names: str) -> tuple[np.ndarray, Any]:
+    """Return n axes, one below the other and with one axis of time, and their figure.
+
+    Raises
+    ------
+    ValueError
+        If ``ax`` is given and is not n axes.
+    """
+    if ax is None:
+        figure, axes = pyplot().subplots(n, 1, figsize=figsize, sharex=True, squeeze=False, layout="constrained")
+        return axes[:, 0], figure
+    axes = np.atleast_1d(np.asarray(ax, object)).ravel()
+    if len(axes) != n:
+        raise ValueError(f"ax must be {n} axes, one for each of {names}; found {len(axes)}. Pass None for new ones.")
+    return axes, axes[0].figure
+
+
+def check_names(names: Any, n: int, what: str) -> list[str]:
+    """Return ``names`` as a list of n str.
+
+    Raises
+    ------
+    ValueError
+        If there are not n of them.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    if len(names) != n:
+        raise ValueError(f"name must hold one name for each of {n} {what}, found {len(names)}: {names}.")
+    return [str(name) for name in names]
+
+
+def floor_of_log(values: ArrayLike) -> np.ndarray:
+    """Values for a logarithmic axis: zeros, which it cannot show, become NaN."""
+    values = np.asarray(values, np.float64)
+    return np.where(values > 0, values, np.nan)

@@ -1,0 +1,240 @@
+"""`GateDisplay`: the gates and states of one sequence over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+
+from fastrecur.inspection.figures import GATES_MAP, SIGNED_MAP, several_axes
+from fastrecur.inspection.gates import gate_activations
+from fastrecur.network.validation import check_count
+
+#: Labels of time steps that fit side by side, about, on an inch of the axis.
+LABELS_PER_INCH = 4
+
+#: What lies between 0 and 1; all else lies around 0.
+_SIGMOIDS = ("forget", "input", "output", "reset", "update")
+
+
+class GateDisplay:
+    """Heat maps of the gates, the cell and the hidden states of one sequence, units from below, time to the right.
+
+    Make it with `from_estimator`, or `from_activations`.
+
+    Parameters
+    ----------
+    activations : dict of str to array of shape (T, H)
+        By the names of `gate_activations`.
+    labels : list of T str, optional
+        Of the time steps: tokens. By default they are numbered from 0 on.
+
+    Attributes
+    ----------
+    ax_ : ndarray of matplotlib Axes
+        One a map, from above.
+    figure_ : matplotlib Figure
+    images_ : list of matplotlib AxesImage
+
+    Notes
+    -----
+    Gates: dark blue is 0, shut, and yellow 1, open (viridis). Candidate, cell and hidden state have a sign: blue is
+    below 0, grey 0, yellow above (cividis), up to 1 for the candidate and up to the largest value for the states. Both
+    maps rise evenly in lightness, for those too who do not tell red from green.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrecur import LSTMClassifier
+    >>> from fastrecur.inspection import GateDisplay
+    >>> X = np.random.default_rng(0).normal(size=(40, 6, 2))
+    >>> model = LSTMClassifier(8, early_stopping=True, random_state=0).fit(X, X[:, 0, 0] > 0)
+    >>> display = GateDisplay.from_estimator(model, X, index=3)  # doctest: +SKIP
+    >>> display.figure_.savefig("gates.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, activations: Mapping[str, NDArray], *, labels: Sequence[str] | None = None) -> None:
+        self.activations, self.labels = dict(activations), labels
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        index: int = 0,
+        layer: int = -1,
+        direction: str = "forward",
+        names: Sequence[str] | None = None,
+        units: ArrayLike | None = None,
+        labels: Sequence[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> GateDisplay:
+        """Compute the gates of one sequence and plot them.
+
+        Parameters
+        ----------
+        estimator : fitted estimator of fastrecur, or Pipeline that ends with one
+        X : sequences, as in `fit`
+        index : int, default=0
+            Which sequence of X.
+        layer : int, default=-1
+        direction : {"forward", "reverse"}, default="forward"
+            As in `gate_activations`.
+        names : list of str, optional
+            Which maps, in which order: names of `gate_activations`. All by default.
+        units : array of int, optional
+            Which hidden units, in which order. All by default.
+        labels : list of T str, optional
+            Labels of the time steps. By default the tokens, where X is text and a step of the pipeline has a
+            ``vocabulary_`` (dict of str to int) that tells them; else numbers.
+        ax : array of matplotlib Axes, optional
+            One for each map. New ones by default.
+        **kwargs
+            For matplotlib's ``imshow``.
+
+        Returns
+        -------
+        display : GateDisplay
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is none of the above, or X does not fit the estimator.
+        ImportError
+            If matplotlib is not installed.
+        """
+        check_count("index", index, least=0)
+        if index >= len(X):
+            raise ValueError(f"index={index} is none of the {len(X)} sequence(s) of X, 0 to {len(X) - 1}.")
+        one = X.iloc[[index]] if hasattr(X, "iloc") else X[index : index + 1]
+        activations = {
+            name: values[0]
+            for name, values in gate_activations(estimator, one, layer=layer, direction=direction).items()
+        }
+        if names is not None:
+            unknown = [name for name in names if name not in activations]
+            if unknown or not len(names):
+                raise ValueError(f"names must be some of {list(activations)}, found {list(names)}.")
+            activations = {name: activations[name] for name in names}
+        if units is not None:
+            activations = {name: values[:, _units(units, values.shape[1])] for name, values in activations.items()}
+        if labels is None:
+            labels = _tokens(estimator, one)
+        return cls.from_activations(activations, labels=labels, ax=ax, **kwargs)
+
+    @classmethod
+    def from_activations(
+        cls,
+        activations: Mapping[str, NDArray],
+        *,
+        labels: Sequence[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> GateDisplay:
+        """Plot what `gate_activations` returned for one sequence.
+
+        Parameters
+        ----------
+        activations : dict of str to array of shape (T, H)
+        labels : list of T str, optional
+        ax, **kwargs
+            As in `from_estimator`.
+
+        Returns
+        -------
+        display : GateDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is not a label for each time step.
+        """
+        n_steps = len(next(iter(activations.values())))
+        if labels is not None and len(labels) != n_steps:
+            raise ValueError(f"labels must hold one str for each of {n_steps} time steps, found {len(labels)}.")
+        return cls(activations, labels=labels).plot(ax=ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> GateDisplay:
+        """Draw the maps.
+
+        Parameters
+        ----------
+        ax : array of matplotlib Axes, optional
+            One for each map. New ones, one below the other, by default.
+        **kwargs
+            For matplotlib's ``imshow``.
+
+        Returns
+        -------
+        self : GateDisplay
+        """
+        n_steps, n_units = next(iter(self.activations.values())).shape
+        width = float(np.clip(1.8 + n_steps / LABELS_PER_INCH, 5.5, 12))
+        each = float(np.clip(0.75 + n_units / 64, 0.95, 1.8))
+        size = width, each * len(self.activations) + 0.7
+        self.ax_, self.figure_ = several_axes(ax, len(self.activations), size, ", ".join(self.activations))
+        self.images_ = []
+        for axes, (name, values) in zip(self.ax_, self.activations.items(), strict=True):
+            options = (
+                {"aspect": "auto", "interpolation": "nearest", "origin": "lower"} | _colours(name, values) | kwargs
+            )
+            image = axes.imshow(values.T, **options)
+            self.images_.append(image)
+            bar = self.figure_.colorbar(image, ax=axes, pad=0.015, fraction=0.05, aspect=12)
+            bar.ax.tick_params(labelsize="small")
+            axes.set_ylabel(name)
+            axes.set_yticks([0, n_units - 1] if n_units > 1 else [0])
+            axes.tick_params(axis="y", labelsize="small")
+        self._mark_steps(n_steps)
+        return self
+
+    def _mark_steps(self, n_steps):
+        """Labels of the time steps below the last map: as many as there is room for."""
+        axes = self.ax_[-1]
+        for other in self.ax_[:-1]:
+            other.tick_params(axis="x", labelbottom=False)
+        if self.labels is None:
+            axes.set_xlabel("time step")
+            return
+        inches = axes.get_position().width * self.figure_.get_figwidth()
+        every = max(1, int(np.ceil(n_steps / (inches * LABELS_PER_INCH * 1.3))))
+        steps = np.arange(0, n_steps, every)
+        for one in self.ax_:
+            one.set_xticks(steps)
+        texts = [str(self.labels[t]) for t in steps]
+        upright = max(map(len, texts)) > 2 * inches * LABELS_PER_INCH / max(1, len(texts))
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if upright else {}
+        axes.set_xticklabels(texts, **turned)
+
+
+def _colours(name: str, values: NDArray) -> dict[str, Any]:
+    """Map and limits of the colours; those of states are as wide as their values."""
+    if name in _SIGMOIDS:
+        return {"cmap": GATES_MAP, "vmin": 0.0, "vmax": 1.0}
+    limit = 1.0 if name == "candidate" else float(np.abs(values).max()) or 1.0
+    return {"cmap": SIGNED_MAP, "vmin": -limit, "vmax": limit}
+
+
+def _units(units: ArrayLike, n_units: int) -> NDArray:
+    found = np.atleast_1d(np.asarray(units))
+    if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found) or found.min() < 0 or found.max() >= n_units:
+        raise ValueError(f"units must hold whole numbers from 0 to {n_units - 1}, found {units!r}.")
+    return found
+
+
+def _tokens(estimator: Any, X: Any) -> list[str] | None:
+    """Words of the only sequence of X, where it is text and the pipeline tells them."""
+    if not isinstance(estimator, Pipeline) or not isinstance(X[0] if isinstance(X, list) else np.asarray(X)[0], str):
+        return None
+    for place, (_, step) in enumerate(estimator.steps[:-1]):
+        vocabulary = getattr(step, "vocabulary_", None)
+        if isinstance(vocabulary, Mapping):
+            (tokens,) = estimator[: place + 1].transform(X)
+            words = {token: word for word, token in vocabulary.items()}
+            return [str(words.get(int(token), "?")) for token in np.ravel(tokens)]
+    return None

@@ -1,0 +1,155 @@
+"""The recurrence backwards as in `elman`, `lstm` and `gru`, keeping the gradients of all states on the way.
+
+The cells' own equations run inside: `Flow` and `CellFlow` only store what passes. A backward pass of training keeps
+one dh a row; nothing of it changes or slows down for this.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+
+from fastrecur.kernels.compile import SharedKernel, inline, kernel
+from fastrecur.kernels.cpu.activations import tanh
+from fastrecur.kernels.cpu.elman import RNNCell
+from fastrecur.kernels.cpu.gru import GRUCell
+from fastrecur.kernels.cpu.lstm import LSTMCell
+from fastrecur.kernels.cpu.recurrence import backward_buffers, backward_rows, cell_gradient, implement
+from fastrecur.kernels.cpu.simd import copy, fma, load, offset, pointer, splat, store
+from fastrecur.kernels.cpu.target import VECTOR_BYTES
+
+
+class Flow(NamedTuple):
+    """A cell (RNN, GRU) whose dh_t are stored, as rows of (B + N, padded H) beside the states."""
+
+    cell: object
+    dh: object
+
+
+class CellFlow(NamedTuple):
+    """The LSTM, whose dh_t and dc_t are stored."""
+
+    cell: object
+    dh: object
+    dc: object
+
+
+@inline
+def _total(net, now, v):
+    """dE/dh_t: from the step after and from above."""
+    dh = load(net.dh, now.dh + v)
+    if net.dy_stride > 0:
+        dh = dh + load(net.dy, now.dy + v)
+    return dh
+
+
+def _flow(flow, net, z, now):
+    for v in range(0, net.units, net.lanes):
+        store(flow.dh, now.c + v, _total(net, now, v))
+    cell_gradient(flow.cell, net, z, now)
+
+
+def _cell_flow(flow, net, z, now):
+    """dc_t is what the step after left and dh_t o (1 - tanh(c_t)^2)."""
+    dh, tanh_c = _total(net, now, 0), tanh(load(net.c, now.c))
+    slope = load(z, 3 * net.units) * (splat(tanh_c, 1.0) - tanh_c * tanh_c)
+    store(flow.dh, now.c, dh)
+    store(flow.dc, now.c, fma(dh, slope, load(net.dc, now.dh)))
+    cell_gradient(flow.cell, net, z, now)
+
+
+implement(cell_gradient, Flow, _flow)
+implement(cell_gradient, CellFlow, _cell_flow)
+
+
+@inline
+def _rnn(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards, s):
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False, dh, mask)
+    cell = Flow(RNNCell(relu), pointer(flow))
+    backward_rows(cell, net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
+
+
+@SharedKernel
+def rnn_flow(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards):
+    """As `fastrecur.kernels.cpu.elman.rnn_backward`, and dE/dh_t into rows B.. of ``flow`` (B + N, padded H)."""
+    for s in prange(len(shards) - 1):
+        _rnn(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards, s)
+
+
+@inline
+def _gru(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, flow, shards, s):
+    units = gates.shape[2] // 4
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, kept, mask)
+    cell = Flow(GRUCell(), pointer(flow))
+    backward_rows(cell, net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
+
+
+@SharedKernel
+def gru_flow(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, flow, shards):
+    """As `fastrecur.kernels.cpu.gru.gru_backward`, and dE/dh_t into ``flow``: see `rnn_flow`."""
+    for s in prange(len(shards) - 1):
+        _gru(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, flow, shards, s)
+
+
+@inline
+def _lstm(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, flow, cell_flow, shards, s):
+    units = gates.shape[2] // 4
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, mask)
+    cell = CellFlow(LSTMCell(), pointer(flow), pointer(cell_flow))
+    backward_rows(cell, net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
+
+
+@SharedKernel
+def lstm_flow(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, flow, cell_flow, shards):
+    """As `fastrecur.kernels.cpu.lstm.lstm_backward`, and dE/dh_t, dE/dc_t into ``flow``, ``cell_flow``: see `rnn_flow`.
+
+    dE/dc_t goes through h_t too.
+    """
+    for s in prange(len(shards) - 1):
+        _lstm(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, flow, cell_flow, shards, s)
+
+
+# --- from packed rows to time steps ----------------------------------------------------------------------------------
+
+
+@kernel
+def row_norms(values, first, rows, n_hidden, out):
+    """``out[rows[n]]`` (S,) becomes the L2 norm of row ``first + n`` of ``values`` (first + N, padded H), in float64.
+
+    In float32 the squares of small numbers would be 0.
+    """
+    source, n_whole = pointer(values), n_hidden // 4 * 4
+    for n in range(len(rows)):
+        row = offset(source, (first + n) * values.shape[1])
+        a, b, c, d = 0.0, 0.0, 0.0, 0.0  # four sums at a time: one alone would wait for each addition
+        for u in range(0, n_whole, 4):
+            a += np.float64(row[u]) ** 2
+            b += np.float64(row[u + 1]) ** 2
+            c += np.float64(row[u + 2]) ** 2
+            d += np.float64(row[u + 3]) ** 2
+        for u in range(n_whole, n_hidden):
+            a += np.float64(row[u]) ** 2
+        out[rows[n]] = math.sqrt((a + b) + (c + d))
+
+
+@kernel
+def scatter_gate(gates, vector, rows, out):
+    """Row ``rows[n]`` of ``out`` (S, H) receives one gate of packed row n.
+
+    Parameters
+    ----------
+    gates : array of shape (P, N, gates of a panel)
+        A record of the LSTM or the GRU.
+    vector : int
+        Place of the gate in a panel.
+    rows : int64 array of shape (N,)
+    out : array of shape (S, H)
+    """
+    n_panels, n_packed, width = gates.shape
+    n_hidden, lanes = out.shape[1], VECTOR_BYTES // out.itemsize
+    source, target = pointer(gates), pointer(out)
+    for n in range(n_packed):
+        for p in range(n_panels):
+            gate = offset(source, (p * n_packed + n) * width + vector * lanes)
+            copy(offset(target, rows[n] * n_hidden + p * lanes), gate, min(lanes, n_hidden - p * lanes))

@@ -1,0 +1,204 @@
+"""Warnings of gradients that vanish or explode: caught where planted, silent where a network learns."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from fastrecur import GRUClassifier, GRURegressor, LSTMRegressor, RNNClassifier, RNNRegressor
+from fastrecur.datasets import load_digits_sequences, make_adding_problem
+from fastrecur.estimators import gradient_warnings, training
+from fastrecur.estimators.training import Epoch
+from fastrecur.exceptions import ExplodingGradientWarning, VanishingGradientWarning
+from fastrecur.inspection import gradient_flow
+
+ONLY = "ignore:The loss was still falling"
+
+
+def gradient_warnings_of(model, X, y, **given):
+    """Texts of the warnings of this module in a fit, by category."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y, **given)
+    kinds = VanishingGradientWarning, ExplodingGradientWarning
+    return [(w.category, str(w.message)) for w in caught if w.category in kinds]
+
+
+def planted(**parameters):
+    """A tanh RNN of small recurrent weights, for three epochs."""
+    given = {"hidden_size": 16, "init": "pytorch", "max_iter": 3, "random_state": 0} | parameters
+    return RNNRegressor(**given)
+
+
+# --- vanishing -------------------------------------------------------------------------------------------------------
+
+
+def test_small_recurrent_weights_are_caught():
+    X, y = make_adding_problem(40, 300, random_state=0)
+    model = planted()
+    ((category, text),) = gradient_warnings_of(model, X, y)
+    assert category is VanishingGradientWarning
+    for part in ("through 300 time steps", "reach the first tenth", "an LSTM or a GRU", "irnn", "shorter sequences"):
+        assert part in text
+    hidden = gradient_flow(model, X, y, layer=0).hidden
+    assert (hidden[:, :30].max(axis=1) < 1e-12 * hidden.max(axis=1)).all()
+
+
+def test_the_figure_is_the_one_of_gradient_flow(monkeypatch):
+    X, y = make_adding_problem(40, 210, random_state=0)
+    model = planted()
+    monkeypatch.setattr(gradient_warnings, "VANISHED", 2.0)
+    ((_, text),) = gradient_warnings_of(model, X, y)
+    hidden = gradient_flow(model, X, y, layer=0).hidden[:16]
+    assert f"{(hidden[:, :21].max(axis=1) / hidden.max(axis=1)).max():.1g} of" in text
+
+
+def test_ragged_sequences_and_early_stopping(monkeypatch):
+    X, y = make_adding_problem(60, 260, random_state=0)
+    X = [x[: 260 - 2 * i] for i, x in enumerate(X)]
+    model = planted(early_stopping=True)
+    ((_, text),) = gradient_warnings_of(model, X, y)
+    assert "through 2" in text
+
+
+@pytest.mark.parametrize("cls", [LSTMRegressor, GRURegressor])
+def test_gates_that_forget_are_caught(cls):
+    X, y = make_adding_problem(32, 400, random_state=0)
+    model = cls(16, init="pytorch", max_iter=2, random_state=0)
+    ((category, text),) = gradient_warnings_of(model, X, y)
+    assert category is VanishingGradientWarning
+    assert 'init="chrono"' in text
+    assert "an LSTM" not in text
+
+
+def test_no_alarm_where_the_beginning_is_reached():
+    X, y = make_adding_problem(32, 400, random_state=0)
+    for model in (
+        LSTMRegressor(16, init="chrono", max_iter=2, random_state=0),
+        GRURegressor(16, init="chrono", max_iter=2, random_state=0),
+        planted(bidirectional=True),
+        planted(pooling="mean"),
+        planted(bptt_steps=20),
+    ):
+        assert gradient_warnings_of(model, X, y) == []
+
+
+def test_no_alarm_on_short_sequences():
+    X, y = make_adding_problem(60, 199, random_state=0)
+    assert gradient_warnings_of(planted(), X, y) == []
+    X, y = load_digits_sequences()
+    assert gradient_warnings_of(RNNClassifier(16, max_iter=3, random_state=0), X[:300], y[:300]) == []
+
+
+def test_no_alarm_on_an_adding_problem_that_is_learned():
+    X, y = make_adding_problem(1000, 200, random_state=0)
+    model = GRURegressor(
+        32, init="chrono", learning_rate_init=0.01, batch_size=32, max_iter=10, n_threads=1, random_state=0
+    )
+    assert gradient_warnings_of(model, X, y) == []
+    assert model.score(X, y) > 0.9
+
+
+def test_targets_of_time_steps_reach_their_own_steps():
+    X, _ = make_adding_problem(20, 210, random_state=0)
+    assert gradient_warnings_of(planted(return_sequences=True), X, X.sum(axis=2).cumsum(axis=1)) == []
+
+
+def test_partial_fit_does_not_measure():
+    X, y = make_adding_problem(30, 300, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        planted().partial_fit(X, y).partial_fit(X, y)
+
+
+def test_the_fit_is_the_same_with_and_without(monkeypatch):
+    X, y = make_adding_problem(30, 300, random_state=0)
+    model = planted()
+    gradient_warnings_of(model, X, y)
+    monkeypatch.setattr(gradient_warnings, "LONG", 1000)
+    other = planted()
+    assert gradient_warnings_of(other, X, y) == []
+    for name, array in model.weights_.items():
+        np.testing.assert_array_equal(array, other.weights_[name])
+
+
+# --- exploding -------------------------------------------------------------------------------------------------------
+
+
+def wild(**parameters):
+    given = {"nonlinearity": "relu", "solver": "sgd", "learning_rate_init": 1e4, "max_grad_norm": None}
+    return RNNRegressor(8, **{"random_state": 0, **given, **parameters})
+
+
+def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_weights():
+    X = np.random.default_rng(0).normal(size=(20, 6, 3))
+    model = wild()
+    ((category, text),) = gradient_warnings_of(model, X, X[:, 0, 0])
+    assert category is ExplodingGradientWarning
+    assert "no longer finite in epoch" in text
+    assert "Set max_grad_norm" in text
+    assert np.isfinite(model.predict(X)).all()
+    assert np.isfinite(model.loss_curve_).all()
+
+
+def test_the_last_good_epoch_is_told(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(20, 6, 3))
+    whole, calls = training._step, []
+
+    def step(*given):
+        calls.append(given)
+        loss, size, norms = whole(*given)
+        return (loss if len(calls) < 3 else np.nan), size, norms
+
+    monkeypatch.setattr(training, "_step", step)
+    model = GRUClassifier(4, max_iter=9, batch_size=20, random_state=0)
+    ((_, text),) = gradient_warnings_of(model, X, np.arange(20) % 2)
+    assert model.n_iter_ == 2
+    told = (
+        f"in epoch 3: .* loss was {model.loss_curve_[1]:.3g}, its mean gradient norm {model.grad_norm_curve_[1]:.3g} "
+    )
+    assert re.search(told, text)
+
+
+@pytest.mark.filterwarnings(ONLY)
+def test_a_norm_that_grows_past_the_bound(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(20, 6, 3))
+    add = gradient_warnings.warn_of_gradients
+
+    def with_norms(norms):
+        def measure(training):
+            record = training.record
+            object.__setattr__(record, "epochs", tuple(Epoch(1.0, norm, 0.0, None) for norm in norms))
+            add(training)
+
+        monkeypatch.setattr("fastrecur.estimators.base.warn_of_gradients", measure)
+        return gradient_warnings_of(GRUClassifier(4, max_iter=2, random_state=0), X, np.arange(20) % 2)
+
+    assert with_norms([0.001, 900.0]) == []
+    assert with_norms([50.0, 40000.0, 2.0]) == []
+    ((category, text),) = with_norms([0.5, 1200.0, 2.0])
+    assert category is ExplodingGradientWarning
+    assert "was 1.2e+03 in epoch 2, and 0.5 in the first one" in text
+    assert "Lower max_grad_norm=1" in text
+    assert len(with_norms([2e6])) == 1
+
+
+def test_a_filter_for_convergence_warnings_holds():
+    assert issubclass(ExplodingGradientWarning, ConvergenceWarning)
+    assert issubclass(VanishingGradientWarning, ConvergenceWarning)
+    X, y = make_adding_problem(30, 300, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        planted().fit(X, y)
+
+
+@pytest.mark.filterwarnings(ONLY)
+def test_warnings_point_at_the_call_of_fit():
+    X, y = make_adding_problem(30, 300, random_state=0)
+    with pytest.warns(VanishingGradientWarning) as caught:
+        planted().fit(X, y)
+    (found,) = [w for w in caught if w.category is VanishingGradientWarning]
+    assert found.filename == __file__

@@ -1,0 +1,72 @@
+"""The example of long dependencies, with the smallest of budgets."""
+
+import sys
+
+import matplotlib as mpl
+import pytest
+
+from fastrecur.examples import long_dependencies
+from fastrecur.examples.long_dependencies import TASKS, learn, main
+
+SMALL = ["--sequences", "64", "--hidden-size", "8", "--epochs", "1"]
+
+
+@pytest.fixture(autouse=True)
+def plt():
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    yield plt
+    plt.close("all")
+
+
+def test_tables_and_figure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    figure = tmp_path / "figure.png"
+    results = main([*SMALL, "--distances", "12", "5", "--figure", str(figure)])
+    assert len(results) == 2 * 2 * 4
+    assert figure.stat().st_size > 10_000
+    text = capsys.readouterr().out
+    for part in ("adding problem", "copy memory", "12 steps", "IRNN", "GRU", "not learned", "0 of 16 were learned"):
+        assert part in text
+    for result in results:
+        n_steps = result.distance + (0 if result.task == "adding problem" else 6)
+        assert result.flow.by_lag.shape == (n_steps,)
+        assert result.epochs == 1
+        assert f"{result.score:.3f} not learned" in text
+
+
+def test_a_network_that_learns_stops_there():
+    result = learn(TASKS["adding"], "GRU", 8, epochs=40, n_sequences=600, hidden_size=16)
+    assert result.solved
+    assert result.score < 0.01
+    assert result.epochs < 40
+    assert result.flow.effective_memory == 8
+
+
+def test_choices(tmp_path, capsys):
+    given = ["--tasks", "copy", "--cells", "RNN", "LSTM", "--distances", "3", "--figure", str(tmp_path / "f.png")]
+    results = main([*SMALL, *given])
+    assert [(result.task, result.cell) for result in results] == [("copy memory", "RNN"), ("copy memory", "LSTM")]
+
+
+def test_full_takes_more_unless_told_otherwise():
+    quick, full = long_dependencies.parse([]), long_dependencies.parse(["--full", "--epochs", "3"])
+    assert (quick.distances[0], quick.distances[-1]) == (10, 400)
+    assert len(full.distances) > len(quick.distances)
+    assert full.epochs == 3
+
+
+def test_without_matplotlib_the_tables_come_all_the_same(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    given = ["--tasks", "adding", "--cells", "RNN", "--distances", "3", "--figure", str(tmp_path / "f.png")]
+    assert len(main([*SMALL, *given])) == 1
+    assert 'pip install "fastrecur[plot]"' in capsys.readouterr().out.replace("\n", " ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [["--distances", "1"], ["--sequences", "0"], ["--cells", "CNN"]])
+def test_bad_options(given, capsys):
+    with pytest.raises(SystemExit):
+        main(given)
+    assert "error" in capsys.readouterr().err
