@@ -223,7 +223,7 @@ class Kernel:
     def _compile(self, layout):
         if SIMULATED:
             return cuda.jit(self.build(layout))
-        return cuda.jit(launch_bounds=_total(self.threads(layout)))(self.build(layout))
+        return cuda.jit(launch_bounds=n_threads(self.threads(layout)))(self.build(layout))
 
     def launch(self, layout, blocks, *args, stream=0):
         """Run the kernel on so many blocks (an int, or up to three)."""
@@ -240,9 +240,10 @@ class Kernel:
         for name in self.arguments:
             kind = kinds["l" if name == "i" else name[0]]  # Python's integers arrive as int64
             signature.append(types.Array(kind, int(name[1:]), "C") if len(name) > 1 else kind)
-        options = {"cc": capability, "launch_bounds": _total(self.threads(layout))}
+        options = {"cc": capability, "launch_bounds": n_threads(self.threads(layout))}
         return cuda.compile_ptx(self.build(layout), types.void(*signature), **options)[0]
 
 
-def _total(threads):
+def n_threads(threads):
+    """Threads of a block, from an int or its sizes along up to three axes."""
     return int(np.prod(threads))
