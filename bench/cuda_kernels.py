@@ -5,11 +5,12 @@ registers, shared memory and how many blocks and warps a multiprocessor holds.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fastrecur.kernels.cuda import elman, gru, layout, lstm, products, runtime, stepwise
@@ -129,25 +130,42 @@ def main():
     parser.add_argument("--capability", type=_capability, default=[(7, 5), (9, 0)], nargs="+", metavar="X.Y")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--others", action="store_true", help="products and single steps too")
+    parser.add_argument("--sizes", type=int, choices=layout.SIZES, nargs="*", metavar="H", help="of block kernels")
+    parser.add_argument("--rows", type=int, choices=[1, 4], default=[1, 4], nargs="*", metavar="ROWS")
+    parser.add_argument("--json", action="store_true", help="one object a line instead of the table")
     arguments = parser.parse_args()
     ptxas = find_ptxas()
     if runtime.PACKAGE != "numba_cuda" or runtime.SIMULATED or ptxas is None:
         print("needs numba-cuda, not simulated, and the wheel nvidia-cuda-nvcc of the same release", file=sys.stderr)
         return 1
-    kernels = [*block_kernels(arguments.dtype), *(other_kernels(arguments.dtype) if arguments.others else ())]
-    print("| kernel | layout | capability | threads | registers | stack | spills | shared | blocks | warps |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    if arguments.sizes is None:
+        arguments.sizes = layout.SIZES
+    kernels = [
+        *block_kernels(arguments.dtype, arguments.sizes, arguments.rows),
+        *(other_kernels(arguments.dtype) if arguments.others else ()),
+    ]
+    if not arguments.json:
+        _print_head()
     for kernel, of in kernels:
         for capability in arguments.capability:
             build = compiled(kernel, of, capability, ptxas)
-            warps, share = build.warps
-            name = ", ".join(f"{key}={value}" for key, value in of._asdict().items() if key != "dtype" and value)
-            print(
-                f"| {build.kernel} | {name} | {capability[0]}.{capability[1]} | {build.threads} | {build.registers} | "
-                f"{build.stack} | {build.spills} | {build.shared} | {build.blocks} | {warps} ({share:.0%}) |",
-                flush=True,
-            )
+            print(json.dumps(asdict(build)) if arguments.json else _line(build, of), flush=True)
     return 0
+
+
+def _print_head():
+    print("| kernel | layout | capability | threads | registers | stack | spills | shared | blocks | warps |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+
+
+def _line(build, of):
+    warps, share = build.warps
+    name = ", ".join(f"{key}={value}" for key, value in of._asdict().items() if key != "dtype" and value)
+    return (
+        f"| {build.kernel} | {name} | {build.capability[0]}.{build.capability[1]} | {build.threads} | "
+        f"{build.registers} | {build.stack} | {build.spills} | {build.shared} | {build.blocks} | "
+        f"{warps} ({share:.0%}) |"
+    )
 
 
 if __name__ == "__main__":

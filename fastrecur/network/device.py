@@ -6,7 +6,7 @@ DEVICES = ("cpu", "cuda", "auto")
 
 
 def resolve_device(device: str) -> str:
-    """ "cpu" or "cuda": "auto" is the GPU where there is one.
+    """What ``device`` comes to, "cpu" or "cuda": "auto" is the GPU where there is one.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 import functools
 import math
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ def _full_packing(n_rows, n_steps):
 class _Layer:
     _cell = ""
     _relu = False
+    _on_device: Any
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class _Layer:
         if device == "cuda":
             from fastrecur.network.cuda.layer import LayerOnDevice
 
-            self._stack = self._on_device = LayerOnDevice(self)
+            self._on_device = LayerOnDevice(self)
         else:
             self._stack = RecurrentStack(
                 self._cell, self._parameters, hidden_size, num_layers, self.n_directions, self._relu
@@ -95,7 +97,7 @@ class _Layer:
         validation.check_arrays("parameters", given, self._parameters.shapes)
         for name, array in self._parameters.arrays.items():
             array[...] = given[name]
-        self._stack.refresh()
+        self._refresh()
 
     def forward(self, x, state=None, lengths=None, training=False):
         """Run the layers over a batch of sequences.
@@ -239,7 +241,10 @@ class _Layer:
         """Read the parameters anew if a caller may have written to them: as long as he holds a view of their memory."""
         if self._handed_out:
             self._handed_out = sys.getrefcount(self._parameters.flat) > self._references
-            self._stack.refresh()
+            self._refresh()
+
+    def _refresh(self):
+        (self._on_device or self._stack).refresh()
 
     def _room(self, shape):
         """Array for the caller. To align a small one costs more than it brings."""

@@ -3,8 +3,8 @@
 No race in any of them: a thread writes one number, and no two rows of a target are the same.
 """
 
-from fastrecur.kernels.cuda.runtime import Kernel, cuda
 from fastrecur.kernels.cuda.layout import Layout
+from fastrecur.kernels.cuda.runtime import Kernel, cuda
 
 _THREADS = 256
 

@@ -43,8 +43,8 @@ class Layout(NamedTuple):
 
     @property
     def pieces(self):
-        """Arrays of registers for W_hh: 64 registers; 48 where 512 threads share the 65,536 of a multiprocessor."""
-        registers = 48 if self.n_hidden == SIZES[-1] else 64
+        """Arrays of registers for W_hh: 64 registers; 48 where many threads share the 65,536 of a multiprocessor."""
+        registers = 48 if self.n_hidden > 64 else 64
         return min(registers * 4 // np.dtype(self.dtype).itemsize // PIECE, self.n_hidden // PIECE)
 
 

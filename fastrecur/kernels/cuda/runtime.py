@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import warnings
 
 import numpy as np
 
@@ -218,17 +219,29 @@ class Kernel:
         functools.update_wrapper(self, build)
         self.build = build
         self._compiled = functools.cache(self._compile)
+        self._configured = functools.lru_cache(maxsize=512)(self._configure)
         return self
 
     def _compile(self, layout):
         if SIMULATED:
             return cuda.jit(self.build(layout))
-        return cuda.jit(launch_bounds=n_threads(self.threads(layout)))(self.build(layout))
+        return cuda.jit(launch_bounds=(n_threads(self.threads(layout)), 1))(self.build(layout))
 
     def launch(self, layout, blocks, *args, stream=0):
         """Run the kernel on so many blocks (an int, or up to three)."""
-        if np.prod(blocks):
+        blocks = blocks if isinstance(blocks, tuple) else (blocks,)
+        if 0 in blocks:
+            return
+        if SIMULATED:
             self._compiled(layout)[blocks, self.threads(layout), stream](*args)
+        else:
+            self._configured(layout, blocks, stream)(*args)
+
+    def _configure(self, layout, blocks, stream):
+        """The kernel ready for a launch. Numba warns of every grid of few blocks, which small batches have."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._compiled(layout)[blocks, self.threads(layout), stream]
 
     def ptx(self, layout, capability):
         """PTX of the kernel for a compute capability such as (8, 0). No device is needed."""
@@ -240,7 +253,7 @@ class Kernel:
         for name in self.arguments:
             kind = kinds["l" if name == "i" else name[0]]  # Python's integers arrive as int64
             signature.append(types.Array(kind, int(name[1:]), "C") if len(name) > 1 else kind)
-        options = {"cc": capability, "launch_bounds": n_threads(self.threads(layout))}
+        options = {"cc": capability, "launch_bounds": (n_threads(self.threads(layout)), 1)}
         return cuda.compile_ptx(self.build(layout), types.void(*signature), **options)[0]
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +26,13 @@ class LayerOnDevice:
 
     def __init__(self, layer):
         self._layer, self._lock = layer, threading.RLock()
-        self._trace = None
+        self._trace: Any = None
 
     def __getstate__(self):
         return {"_layer": self._layer}
 
     def __setstate__(self, state):
-        self.__init__(state["_layer"])
+        self._layer, self._lock, self._trace = state["_layer"], threading.RLock(), None
 
     @functools.cached_property
     def stack(self):
@@ -62,7 +63,7 @@ class LayerOnDevice:
         """See the layer's `forward`."""
         with self._lock:
             x, on_device = self._take_batch("x", x)
-            n_rows, n_steps, n_features = x.shape
+            n_rows, n_steps, _ = x.shape
             if lengths is not None:
                 lengths = validation.check_lengths(lengths, n_rows, n_steps)
             initial = self._take_state("state", state, n_rows)
@@ -171,7 +172,7 @@ class LayerOnDevice:
             found = f"{len(parts)} elements" if isinstance(parts, tuple | list) else f"a {type(parts).__name__}"
             raise ValueError(f"{name} must be a tuple (h, c), found {found}.")
         shape = len(self.stack.directions), n_rows, self.stack.hidden_size
-        taken = []
+        taken: list[Any] = []
         for letter, part in zip(wanted, parts, strict=True):
             if part is None and name == "dstate":
                 taken.append(None)
@@ -211,7 +212,7 @@ class LayerOnDevice:
     # --- out ---------------------------------------------------------------------------------------------------------
 
     def _outputs(self, trace, n_steps):
-        """y (B, T, D * H), a new device array, zero in the padding."""
+        """Y (B, T, D * H), a new device array, zero in the padding."""
         stack, h = self.stack, trace.states[-1]
         n_rows = trace.places.packing.n_rows
         flat = h.reshape(h.shape[0], stack.n_directions * stack.padded)
@@ -226,5 +227,5 @@ class LayerOnDevice:
         """The parts as (L * D, B, H), h alone where the cell has no c."""
         n_directions = len(self.stack.directions)
         shaped = [part.reshape(n_directions, part.shape[0] // n_directions, part.shape[1]) for part in parts]
-        shaped = tuple(part if on_device else runtime.to_host(part) for part in shaped)
-        return shaped if self.stack.has_cell_state else shaped[0]
+        results = tuple(part if on_device else runtime.to_host(part) for part in shaped)
+        return results if self.stack.has_cell_state else results[0]

@@ -191,7 +191,7 @@ class CudaStack:
             below = dx if k == 0 else buffers.take(("dx", k % 2), n_packed, width)
             for direction in self.layers[k]:
                 carried = []
-                for i, out in enumerate(dinitial):
+                for i in range(len(dinitial)):
                     carried.append(buffers.take(("carried", i), n_rows, self.padded))
                     self._begin(carried[i], direction, places, dstate and dstate[i], False)
                 self._backward(direction, trace, buffers, dy, carried, below, parts)

@@ -1,4 +1,4 @@
-"""Parameters as the GPU's kernels read them: each gate and each segment of inputs padded with zeros to the kernels' H."""
+"""Parameters as the GPU's kernels read them: gates and segments of inputs padded with zeros to the kernels' H."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Direction:
         self.segments, self.features, self.padded_features = segments, features, features if layer == 0 else self.width
 
     def places(self, index):
-        """Of w_ih, w_hh and the biases, then of w_hh transposed: for each number its place among the parameters, or -1."""
+        """Place among the parameters, or -1, of each number of w_ih, w_hh and the biases; then of w_hh transposed."""
         gates, hidden, width = self.n_gates, self.hidden_size, self.width
         w_ih = np.full((gates, width, self.segments, self.padded_features), -1)
         given = index[self.names[0]].reshape(gates, hidden, self.segments, self.features)
@@ -44,7 +44,7 @@ class Weights:
     directions : list of Direction
     """
 
-    def __init__(self, parameters: Parameters, directions):
+    def __init__(self, parameters, directions):
         self._dtype = parameters.flat.dtype
         index = Parameters(parameters.shapes, np.int64)
         index.flat[:] = np.arange(index.flat.size)
