@@ -79,6 +79,23 @@ def unpack(padded, places, flat):
     _unpack.launch(_layout(flat), -(-padded.shape[0] // _THREADS), padded, places, flat)
 
 
+@Kernel("r2 r2 r2", _threads)
+def _multiply(layout):
+    def multiply(a, b, out):
+        i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        if i < out.shape[0] * out.shape[1]:
+            line = i // out.shape[1]
+            u = i % out.shape[1]
+            out[line, u] = a[line, u] * b[line, u]
+
+    return multiply
+
+
+def multiply(a, b, out):
+    """Launch ``out = a * b``, number by number, on arrays of the same two axes; ``out`` may be one of them."""
+    _multiply.launch(_layout(out), -(-out.shape[0] * out.shape[1] // _THREADS), a, b, out)
+
+
 @Kernel("r1 r", _threads)
 def _fill(layout):
     def fill(out, value):

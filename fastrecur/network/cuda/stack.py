@@ -18,7 +18,8 @@ PARTS = 2**21
 class Trace(NamedTuple):
     """What a batch leaves on its way forward, for the way back: device arrays.
 
-    ``inputs`` (N, I) and ``states`` (B + N, D, padded H) by layer; ``cells`` and ``gates`` by layer and direction.
+    ``inputs`` (N, I) and ``states`` (B + N, D, padded H) by layer, as is ``between``, the masks of the inputs;
+    ``cells``, ``gates`` and ``masks`` by layer and direction.
     """
 
     places: Any
@@ -27,6 +28,7 @@ class Trace(NamedTuple):
     cells: list
     gates: list
     masks: list
+    between: list
     record: bool
 
 
@@ -72,7 +74,7 @@ class CudaStack:
 
     # --- forward -----------------------------------------------------------------------------------------------------
 
-    def forward(self, x, places, buffers, record=False, initial=None, masks=None):
+    def forward(self, x, places, buffers, record=False, initial=None, masks=None, between=None):
         """Run all layers over a packed batch.
 
         Parameters
@@ -87,6 +89,8 @@ class CudaStack:
             Initial h (and c, LSTM), in the caller's order of rows.
         masks : list of device arrays of shape (B, padded H), optional
             Recurrent dropout, by layer and direction.
+        between : list of device arrays of shape (N, I), optional
+            What the inputs of each layer are multiplied with; the first layer's is not used.
 
         Returns
         -------
@@ -94,10 +98,14 @@ class CudaStack:
         """
         n_rows, n_packed = places.packing.n_rows, places.packing.n_packed
         places.prepare_states(len(self.directions))
-        trace = Trace(places, [], [], [], [], masks or [None] * len(self.directions), record)
+        trace = Trace(places, [], [], [], [], masks or [None] * len(self.directions), between or [], record)
         kind = "kept" if record else "scratch"
         for k, layer in enumerate(self.layers):
             h = buffers.take(("h", kind, k if record else k % 2), n_rows + n_packed, self.n_directions, self.padded)
+            if k > 0 and between:
+                dropped = buffers.take(("dropped", k), *x.shape)
+                batches.multiply(x, between[k], dropped)
+                x = dropped
             trace.inputs.append(x)
             trace.states.append(h)
             for direction in layer:
@@ -197,6 +205,8 @@ class CudaStack:
                 self._backward(direction, trace, buffers, dy, carried, below, parts)
                 for buffer, out in zip(carried, dinitial, strict=True):
                     self._finish(buffer, places.rows, direction, places, out, False)
+            if k > 0 and trace.between:
+                batches.multiply(below, trace.between[k], below)
             dy = below if k == 0 else below.reshape(n_packed, self.n_directions, self.padded)
         self.weights.add_gradient(gradient)
         return dinitial
