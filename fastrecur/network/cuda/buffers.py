@@ -1,6 +1,5 @@
 """Device memory that is kept from call to call, and where the rows of a packed batch lie on the device."""
 
-import functools
 import math
 
 import numpy as np
@@ -49,8 +48,6 @@ class Places:
 
     Attributes
     ----------
-    steps : list of fastrecur.kernels.cuda.steps.Steps
-        Forwards and, built at its first use, reversed.
     rows, packed : int32 device arrays of shape (B,), (N,)
         0, 1, 2, ...
     no_rows : int32 device array of shape (B,)
@@ -63,6 +60,7 @@ class Places:
         self.packed = send_rows(np.arange(packing.n_packed))
         self.no_rows = send_rows(np.full(packing.n_rows, -1))
         self._steps = {}
+        self._of_states = {}
         self._final = {}
         self._padded = {}
 
@@ -72,20 +70,11 @@ class Places:
             self._steps[direction] = upload(self.packing.steps(direction))
         return self._steps[direction]
 
-    @functools.cached_property
-    def order(self):
-        """Host: the caller's row of each row, (B,)."""
-        return self.packing.order
-
     def of_state(self, key):
         """Rows of state ``key`` in states (L * D * B, H) of the caller's order: int32 device array (B,)."""
+        if key not in self._of_states:
+            self._of_states[key] = send_rows(self.packing.order + key * self.packing.n_rows)
         return self._of_states[key]
-
-    def prepare_states(self, n_states):
-        """Make `of_state` ready for so many states."""
-        n_rows = self.packing.n_rows
-        if len(getattr(self, "_of_states", ())) != n_states:
-            self._of_states = [send_rows(self.order + key * n_rows) for key in range(n_states)]
 
     def final(self, direction):
         """Row of the state buffer that holds the final state of each row, (B,)."""

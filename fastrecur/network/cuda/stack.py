@@ -97,7 +97,6 @@ class CudaStack:
         trace : Trace
         """
         n_rows, n_packed = places.packing.n_rows, places.packing.n_packed
-        places.prepare_states(len(self.directions))
         trace = Trace(places, [], [], [], [], masks or [None] * len(self.directions), between or [], record)
         kind = "kept" if record else "scratch"
         for k, layer in enumerate(self.layers):
