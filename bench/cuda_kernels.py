@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fastrecur.kernels.cuda import elman, gru, layout, lstm, products, runtime, stepwise
+from fastrecur.kernels.cuda import batches, elman, gru, layout, lstm, products, runtime, stepwise
 
 #: Compute capability: registers, bytes of shared memory that blocks without more than 48 KB can fill, warps and blocks
 #: of a multiprocessor (CUDA C++ Programming Guide, "Technical specifications per compute capability").
@@ -107,13 +107,13 @@ def block_kernels(dtype="float32", sizes=layout.SIZES, rows=(1, 4)):
 
 
 def other_kernels(dtype="float32"):
-    """(kernel, layout) of products, and of steps that are launched by themselves."""
+    """(kernel, layout) of products and copies, and of steps that are launched by themselves."""
     for tile in (32, 64):
         for transposed in ((False, False), (False, True), (True, False)):
             yield products.product, products.ProductLayout(tile, *transposed, dtype)
     for kernel in (products.sum_columns, products.combine, products.previous_states):
         yield kernel, products.ProductLayout(0, False, False, dtype)
-    for kernel in vars(stepwise).values():
+    for kernel in (*vars(stepwise).values(), *vars(batches).values()):
         if isinstance(kernel, runtime.Kernel):
             yield kernel, layout.Layout(0, 0, dtype)
 

@@ -38,9 +38,10 @@ def check(build, dtype):
 
 @pytest.mark.parametrize("capability", ["{}.{}".format(*c) for c in cuda_kernels.MULTIPROCESSOR])
 def test_the_widest_kernels_of_every_capability(capability):
-    """W_hh in as many registers as there are (H of 64), and partly through the cache (128), four rows a block."""
-    found = builds("--capability", capability, "--sizes", "64", "128", "--rows", "4")
-    assert len(found) == 12
+    """W_hh in as many registers as there are (H of 64), or partly through the cache (128), four rows a block."""
+    sizes = ["64", "128"] if capability in ("7.5", "9.0") else ["64"]  # all have passed: these keep it short
+    found = builds("--capability", capability, "--sizes", *sizes, "--rows", "4")
+    assert len(found) == 6 * len(sizes)
     for build in found:
         check(build, "float32")
         assert build.fused >= build.layout[1] * 48  # the product with W_hh, unrolled
@@ -49,7 +50,7 @@ def test_the_widest_kernels_of_every_capability(capability):
 def test_the_small_kernels_and_those_beside_them():
     found = builds("--capability", "8.0", "--sizes", "16", "--rows", "1", "--others")
     names = {build.kernel for build in found}
-    assert {"lstm.forward", "gru.backward", "products.product", "stepwise.lstm_cell"} <= names
+    assert {"lstm.forward", "gru.backward", "products.product", "stepwise.lstm_cell", "batches._move"} <= names
     for build in found:
         check(build, "float32")
 
