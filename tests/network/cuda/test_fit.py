@@ -11,7 +11,7 @@ from fastrecur.kernels.cuda import runtime
 pytestmark = [
     pytest.mark.cuda,
     pytest.mark.usefixtures("simulator"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),  # two epochs are no training
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),  # an epoch or two are no training
 ]
 
 RNG = np.random.default_rng(0)
@@ -25,9 +25,14 @@ FITS = {
         "GRUClassifier",
         X,
         Y,
-        {"pooling": "mean", "num_layers": 2, "dropout": 0.25, "recurrent_dropout": 0.25},
+        {"pooling": "mean", "num_layers": 2, "dropout": 0.25, "recurrent_dropout": 0.25, "max_iter": 1},
     ),
-    "max, both directions": ("LSTMRegressor", X, Y, {"pooling": "max", "bidirectional": True, "solver": "sgd"}),
+    "max, both directions": (
+        "LSTMRegressor",
+        X,
+        Y,
+        {"pooling": "max", "bidirectional": True, "solver": "sgd", "max_iter": 1},
+    ),
     "tokens": ("RNNClassifier", TOKENS, Y, {"embedding_dim": 2, "solver": "adamw"}),
     "targets a step, truncated": (
         "LSTMRegressor",
