@@ -63,7 +63,7 @@ def warmup(cells: Sequence[str] = ("rnn", "lstm", "gru"), dtypes: Sequence[str] 
 
 
 def show_versions() -> None:
-    """Print the versions, the processor's instruction set and tiles, the threads and the directory of the kernels.
+    """Print the versions, the processor's instruction set and tiles, the threads, the kernels' directory, the GPU.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def show_versions() -> None:
         "tiles (rows x vectors)": f"RNN {TALL_2} x 2, GRU {TALL_3} x 3, LSTM {TALL_4} x 4",
         "threads": f"{available_threads()} by default, layer: {_threading_layer()}",
         "cache directory": cache_directory() or "none: each process compiles anew",
-        "GPU": "not supported by this version",
+        "GPU": _gpu(),
     }
     width = max(map(len, facts))
     for name, fact in facts.items():
@@ -89,6 +89,12 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed (run from a checkout?)"
+
+
+def _gpu() -> str:
+    from fastrecur.kernels.cuda import runtime  # which imports CUDA
+
+    return f"{runtime.device_name()} ({runtime.PACKAGE or 'no package for CUDA'})"
 
 
 def _threading_layer() -> str:

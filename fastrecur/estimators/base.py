@@ -27,6 +27,7 @@ from fastrecur.estimators.training import (
 )
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
+from fastrecur.network.device import resolve_device
 from fastrecur.network.gradient import FULL_STEPS, Targets
 from fastrecur.network.model import Model, training_memory
 from fastrecur.sequences import check_sequences
@@ -131,6 +132,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
     def _prepare(self, X, y, sample_weight, continued, classes, partial):
         """Everything up to the first epoch: all checks, the network, the split."""
         check_combination(self, self._cell)
+        device = resolve_device(self.device)
         sequences = self._check_sequences(X, self.dtype, reset=not continued)
         if continued and (self.embedding_dim is not None) != (self._architecture["n_tokens"] > 0):
             was = self._architecture["n_features"] if self._architecture["n_tokens"] else None
@@ -158,7 +160,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         if continued:
             self._check_continued(architecture, partial)
         self._architecture = architecture
-        model = Model(self._cell, **self._architecture)
+        model = Model(self._cell, **self._architecture, device=device)
         if continued:
             model.load(self.weights_)
         else:

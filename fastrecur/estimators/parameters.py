@@ -83,7 +83,7 @@ class NetworkParameters:
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "n_threads": [_Count(), None],
-        "device": [StrOptions({"cpu", "auto"})],
+        "device": [StrOptions({"cpu", "cuda", "auto"})],
         "dtype": [StrOptions({"float32", "float64"})],
     }
 

@@ -9,6 +9,7 @@ from fastrecur.estimators.streams import Stream
 from fastrecur.estimators.targets import stack_targets
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
+from fastrecur.network.device import resolve_device
 from fastrecur.network.model import Model
 from fastrecur.tokens import as_tokens
 
@@ -22,7 +23,7 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return tags
 
     def _fitted_model(self):
-        model = Model(self._cell, **self._architecture)
+        model = Model(self._cell, **self._architecture, device=resolve_device(self.device))
         model.load(self.weights_)
         return model
 

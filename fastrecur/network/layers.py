@@ -3,12 +3,14 @@
 import functools
 import math
 import sys
+from typing import Any
 
 import numpy as np
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, panels
 from fastrecur.network import validation
+from fastrecur.network.device import resolve_device
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
 from fastrecur.network.recurrent import RecurrentStack
@@ -24,6 +26,7 @@ def _full_packing(n_rows, n_steps):
 class _Layer:
     _cell = ""
     _relu = False
+    _on_device: Any
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class _Layer:
             validation.check_count("n_threads", n_threads)
         self.dtype = validation.check_dtype(dtype)
         validation.check_flag("bidirectional", bidirectional)
-        validation.check_choice("device", device, ("cpu",))
+        device = resolve_device(device)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.n_directions = bool(bidirectional), 2 if bidirectional else 1
         self.device, self.n_threads = device, n_threads
@@ -50,9 +53,15 @@ class _Layer:
         self._parameters = Parameters(shapes, self.dtype)
         self._grads = self._parameters.zeros_like()
         initialise(self._parameters, self._cell, validation.check_random_state(random_state))
-        self._stack = RecurrentStack(
-            self._cell, self._parameters, hidden_size, num_layers, self.n_directions, self._relu
-        )
+        self._on_device = None
+        if device == "cuda":
+            from fastrecur.network.cuda.layer import LayerOnDevice
+
+            self._on_device = LayerOnDevice(self)
+        else:
+            self._stack = RecurrentStack(
+                self._cell, self._parameters, hidden_size, num_layers, self.n_directions, self._relu
+            )
         self._workspace = Workspace(self.dtype)
         self._idle = []  # workspaces of inference: calls may come from several Python threads at once
         self._trace = None
@@ -88,7 +97,7 @@ class _Layer:
         validation.check_arrays("parameters", given, self._parameters.shapes)
         for name, array in self._parameters.arrays.items():
             array[...] = given[name]
-        self._stack.refresh()
+        self._refresh()
 
     def forward(self, x, state=None, lengths=None, training=False):
         """Run the layers over a batch of sequences.
@@ -116,6 +125,8 @@ class _Layer:
         ValueError
             If a shape or a length does not fit.
         """
+        if self._on_device is not None:
+            return self._on_device.forward(x, state, lengths, training)
         x, lengths = self._check_input(x, lengths)
         initial = self._check_state("state", state, len(x))
         self._read_parameters()
@@ -160,6 +171,8 @@ class _Layer:
         ValueError
             If a shape does not fit.
         """
+        if self._on_device is not None:
+            return self._on_device.backward(dy, dstate, need_dx)
         if self._trace is None:
             raise RuntimeError("backward() needs forward(training=True) before it, once for each call.")
         trace, (n_rows, n_steps, n_features) = self._trace
@@ -204,6 +217,8 @@ class _Layer:
         """
         if self.bidirectional:
             raise ValueError("step() needs a layer of one direction: bidirectional=True reads a sequence from its end.")
+        if self._on_device is not None:
+            return self._on_device.step(x_t, state)
         x_t = validation.as_array("x_t", x_t)
         if x_t.ndim != 2 or x_t.shape[1] != self.input_size or 0 in x_t.shape:
             raise ValueError(f"x_t must have shape (B, {self.input_size}) with B of at least 1, found {x_t.shape}.")
@@ -226,7 +241,10 @@ class _Layer:
         """Read the parameters anew if a caller may have written to them: as long as he holds a view of their memory."""
         if self._handed_out:
             self._handed_out = sys.getrefcount(self._parameters.flat) > self._references
-            self._stack.refresh()
+            self._refresh()
+
+    def _refresh(self):
+        (self._on_device or self._stack).refresh()
 
     def _room(self, shape):
         """Array for the caller. To align a small one costs more than it brings."""
@@ -245,8 +263,8 @@ class _Layer:
     def _check_state(self, name, state, n_rows):
         if state is None:
             return None
-        wanted = ("h", "c") if self._stack.has_cell_state else ("h",)
-        parts = state if self._stack.has_cell_state else (state,)
+        wanted = ("h", "c") if self._cell == "lstm" else ("h",)
+        parts = state if self._cell == "lstm" else (state,)
         if not isinstance(parts, tuple | list) or len(parts) != len(wanted):
             found = f"{len(parts)} elements" if isinstance(parts, tuple | list) else f"a {type(parts).__name__}"
             raise ValueError(f"{name} must be a tuple (h, c), found {found}.")
@@ -259,7 +277,7 @@ class _Layer:
         )
 
     def _state(self, parts):
-        return parts if self._stack.has_cell_state else parts[0]
+        return parts if self._cell == "lstm" else parts[0]
 
     def _pack(self, x, packing):
         """Packed rows (N, 1, F): a view of x where its memory allows."""
@@ -317,7 +335,10 @@ _PARAMETERS = """
     bidirectional : bool
         Add to each layer a second direction that reads the sequences from their ends (D = 2).
     dtype : {"float32", "float64"}
-    device : {"cpu"}
+    device : {"cpu", "cuda", "auto"}
+        "cuda" computes on an NVIDIA GPU (``pip install "fastrecur[cuda]"``), "auto" does so where there is one. Arrays
+        that lie on the GPU (CuPy, PyTorch: ``__cuda_array_interface__`` or DLPack, C-contiguous, of the layer's dtype)
+        are used where they are, and the results are on the GPU then; for NumPy arrays they are NumPy arrays.
     n_threads : int or None
         None: all cores, but 1 inside a joblib worker. The result does not depend on it, bit for bit.
     random_state : int, RandomState or None

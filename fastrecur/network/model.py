@@ -70,6 +70,15 @@ def training_memory(
     return numbers * np.dtype(dtype).itemsize
 
 
+def _stack(device: str) -> Any:
+    """Class of the recurrent layers on a device."""
+    if device == "cpu":
+        return RecurrentStack
+    from fastrecur.network.cuda.host_stack import HostStack  # which imports CUDA
+
+    return HostStack
+
+
 class Model:
     """Recurrent layers, what a head reads of their states, a dense layer.
 
@@ -85,18 +94,20 @@ class Model:
         None: the head reads every time step.
     n_tokens : int
         V, rows of the table of embeddings; 0 where sequences hold features.
+    device : {"cpu", "cuda"}
+        Where the recurrent layers are.
     """
 
     def __init__(
         self, cell, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling="last",
-        n_tokens=0,
+        n_tokens=0, device="cpu",
     ):  # fmt: skip
         shapes = network_shapes(cell, n_features, hidden_size, n_outputs, num_layers, n_directions, n_tokens)
         width = n_directions * hidden_size
         self.cell, self.n_features, self.n_outputs, self.n_tokens = cell, n_features, n_outputs, n_tokens
         self.dtype, self.width, self.pooling = np.dtype(dtype), width, pooling
         self.parameters = Parameters(shapes, self.dtype)
-        self.stack = RecurrentStack(cell, self.parameters, hidden_size, num_layers, n_directions, relu)
+        self.stack = _stack(device)(cell, self.parameters, hidden_size, num_layers, n_directions, relu)
         self.head = Head(self.parameters, width, n_outputs)
 
     def initialise(self, random_state, **options):

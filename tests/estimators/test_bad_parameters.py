@@ -28,7 +28,7 @@ BAD_PARAMETERS = {
     "init": ["glorot", None, 3],
     "learning_rate": ["invscaling", None, 0.1],
     "bptt_steps": [0, -1, 2.5, "64", True],
-    "device": ["cuda", None, 0],
+    "device": ["gpu", None, 0],
     "solver": ["newton", "Adam", None],
     "learning_rate_init": [0, -0.1, "fast", None, np.inf, np.nan],
     "momentum": [-0.1, 1, 1.5, "some", None, np.nan],

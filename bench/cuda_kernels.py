@@ -1,0 +1,172 @@
+"""What the compiler makes of the GPU's kernels, without a GPU: ``python -m bench.cuda_kernels``.
+
+Compiles every kernel through NVVM to PTX and with the ptxas of the nvidia-cuda-nvcc wheel to machine code, and prints
+registers, shared memory and how many blocks and warps a multiprocessor holds.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fastrecur.kernels.cuda import batches, elman, gru, layout, lstm, products, runtime, stepwise
+
+#: Compute capability: registers, bytes of shared memory that blocks without more than 48 KB can fill, warps and blocks
+#: of a multiprocessor (CUDA C++ Programming Guide, "Technical specifications per compute capability").
+MULTIPROCESSOR = {
+    (7, 5): (65536, 64 * 1024, 32, 16),
+    (8, 0): (65536, 164 * 1024, 64, 32),
+    (8, 6): (65536, 100 * 1024, 48, 16),
+    (8, 9): (65536, 100 * 1024, 48, 24),
+    (9, 0): (65536, 228 * 1024, 64, 32),
+    (10, 0): (65536, 228 * 1024, 64, 32),
+    (12, 0): (65536, 100 * 1024, 48, 32),
+}
+
+STATIC_SHARED = 48 * 1024
+
+
+@dataclass(frozen=True)
+class Build:
+    """One kernel for one layout and one compute capability, as ptxas reports it."""
+
+    kernel: str
+    layout: tuple
+    capability: tuple
+    threads: int
+    registers: int
+    stack: int
+    spills: int
+    shared: int
+    fused: int
+    doubles: int
+
+    @property
+    def blocks(self):
+        """Blocks that fit on a multiprocessor at a time."""
+        registers, shared, warps, blocks = MULTIPROCESSOR[self.capability]
+        of_block = -(-self.threads // 32)
+        a_warp = -(-32 * self.registers // 256) * 256  # handed out 256 at a time
+        by_shared = shared // (self.shared + 1024) if self.shared else blocks  # 1 KB of each block is the system's
+        return min(blocks, warps // of_block, registers // (a_warp * of_block), by_shared)
+
+    @property
+    def warps(self):
+        """Warps of those blocks, and their share of what a multiprocessor can hold."""
+        warps = self.blocks * -(-self.threads // 32)
+        return warps, warps / MULTIPROCESSOR[self.capability][2]
+
+
+def find_ptxas():
+    """Path of the ptxas of the nvidia-cuda-nvcc wheel, or None."""
+    for folder in map(Path, sys.path):
+        for path in sorted(folder.glob("nvidia/*/bin/ptxas"), reverse=True):
+            return path
+    return None
+
+
+def compiled(kernel, of, capability, ptxas):
+    """`Build` of a kernel."""
+    ptx = kernel.ptx(of, capability)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "kernel.ptx"
+        source.write_text(ptx)
+        arch = "sm_{}{}".format(*capability)
+        command = [ptxas, f"-arch={arch}", "-v", "-o", f"{folder}/kernel.cubin", source]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    def number(pattern):
+        found = re.search(pattern, text)
+        return int(found[1]) if found else 0
+
+    return Build(
+        kernel=f"{kernel.__module__.rsplit('.', 1)[1]}.{kernel.__name__}",
+        layout=tuple(of),
+        capability=capability,
+        threads=runtime.n_threads(kernel.threads(of)),
+        registers=number(r"Used (\d+) registers"),
+        stack=number(r"(\d+) bytes stack frame"),
+        spills=number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
+        shared=number(r"(\d+) bytes smem"),
+        fused=len(re.findall(r"\bfma\.rn", ptx)),
+        doubles=len(re.findall(r"\b(?:fma|add|sub|mul|div|cvt)[\w.]*\.f64", ptx)),
+    )
+
+
+def block_kernels(dtype="float32", sizes=layout.SIZES, rows=(1, 4)):
+    """(kernel, layout) of the recurrences that stay in one block."""
+    for module in (elman, gru, lstm):
+        for kernel in (module.forward, module.backward):
+            for n_hidden in sizes:
+                for n_rows in rows:
+                    yield kernel, layout.Layout(n_hidden, n_rows, dtype)
+
+
+def other_kernels(dtype="float32"):
+    """(kernel, layout) of products and copies, and of steps that are launched by themselves."""
+    for tile in (32, 64):
+        for transposed in ((False, False), (False, True), (True, False)):
+            yield products.product, products.ProductLayout(tile, *transposed, dtype)
+    for kernel in (products.sum_columns, products.combine, products.previous_states):
+        yield kernel, products.ProductLayout(0, False, False, dtype)
+    for kernel in (*vars(stepwise).values(), *vars(batches).values()):
+        if isinstance(kernel, runtime.Kernel):
+            yield kernel, layout.Layout(0, 0, dtype)
+
+
+def _capability(text):
+    major, minor = text.split(".")
+    if (int(major), int(minor)) not in MULTIPROCESSOR:
+        raise argparse.ArgumentTypeError(f"one of {', '.join('{}.{}'.format(*c) for c in MULTIPROCESSOR)}")
+    return int(major), int(minor)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench.cuda_kernels", description=__doc__.splitlines()[0])
+    parser.add_argument("--capability", type=_capability, default=[(7, 5), (9, 0)], nargs="+", metavar="X.Y")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--others", action="store_true", help="products and single steps too")
+    parser.add_argument("--sizes", type=int, choices=layout.SIZES, nargs="*", metavar="H", help="of block kernels")
+    parser.add_argument("--rows", type=int, choices=[1, 4], default=[1, 4], nargs="*", metavar="ROWS")
+    parser.add_argument("--json", action="store_true", help="one object a line instead of the table")
+    arguments = parser.parse_args()
+    ptxas = find_ptxas()
+    if runtime.PACKAGE != "numba_cuda" or runtime.SIMULATED or ptxas is None:
+        print("needs numba-cuda, not simulated, and the wheel nvidia-cuda-nvcc of the same release", file=sys.stderr)
+        return 1
+    if arguments.sizes is None:
+        arguments.sizes = layout.SIZES
+    kernels = [
+        *block_kernels(arguments.dtype, arguments.sizes, arguments.rows),
+        *(other_kernels(arguments.dtype) if arguments.others else ()),
+    ]
+    if not arguments.json:
+        _print_head()
+    for kernel, of in kernels:
+        for capability in arguments.capability:
+            build = compiled(kernel, of, capability, ptxas)
+            print(json.dumps(asdict(build)) if arguments.json else _line(build, of), flush=True)
+    return 0
+
+
+def _print_head():
+    print("| kernel | layout | capability | threads | registers | stack | spills | shared | blocks | warps |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+
+
+def _line(build, of):
+    warps, share = build.warps
+    name = ", ".join(f"{key}={value}" for key, value in of._asdict().items() if key != "dtype" and value)
+    return (
+        f"| {build.kernel} | {name} | {build.capability[0]}.{build.capability[1]} | {build.threads} | "
+        f"{build.registers} | {build.stack} | {build.spills} | {build.shared} | {build.blocks} | "
+        f"{warps} ({share:.0%}) |"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

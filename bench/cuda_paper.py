@@ -1,0 +1,75 @@
+"""Microseconds of a step on the GPU, on paper: ``python -m bench.cuda_paper``. Nothing here is measured.
+
+Of the forward recurrence (x W is computed before it, for all steps). The floor is what no design of a step can be
+under: the bytes of a step through the card's memory, its operations at the card's peak, and two barriers of a block.
+What this design should reach adds up, for one block: the longest of multiplications, loads from shared memory and loads
+of the weights that registers do not hold, and then barriers, activations and the wait for shared memory.
+"""
+
+import math
+from typing import NamedTuple
+
+from fastrecur.kernels.cuda.layout import GATES, SIZES, Layout, block_layout, padded
+
+BARRIER, ACTIVATIONS, SHARED_LATENCY, FMA_LATENCY = 40, 160, 30, 4
+
+
+class Card(NamedTuple):
+    """Data sheet: multiprocessors, GHz (boost), bytes a second, float32 lanes of a multiprocessor."""
+
+    name: str
+    multiprocessors: int
+    gigahertz: float
+    bytes_a_second: float
+    lanes: int = 128
+
+
+H100 = Card("NVIDIA H100 SXM", 132, 1.98, 3.35e12)
+
+
+def _moved(cell, n_rows, n_hidden):
+    """Bytes of a step: x W + b in; record and states out."""
+    states = 2 if cell == "lstm" else 1
+    record = 0 if cell == "rnn" else 4  # the Elman network's record is h itself
+    return 4 * n_rows * n_hidden * (GATES[cell] + record + states)
+
+
+def floor(cell, n_rows, n_hidden, card):
+    """Microseconds: the longer of bytes and operations of a step, and the barriers."""
+    gates = GATES[cell]
+    moved = _moved(cell, n_rows, n_hidden)
+    operations = 2 * n_rows * gates * n_hidden**2
+    peak = 2 * card.lanes * card.multiprocessors * card.gigahertz * 1e9
+    barriers = (1 if cell == "rnn" else 2) * BARRIER / (card.gigahertz * 1e9)
+    return 1e6 * (max(moved / card.bytes_a_second, operations / peak) + barriers)
+
+
+def reach(cell, n_rows, n_hidden, card):
+    """Microseconds that a step of the design should take."""
+    layout: Layout = block_layout(padded(n_hidden), n_rows, "float32", card.multiprocessors)
+    gates, width, rows = GATES[cell], layout.n_hidden, layout.rows
+    multiplications = rows * gates * width**2
+    waves = math.ceil(math.ceil(n_rows / rows) / card.multiprocessors)
+    issue = multiplications / card.lanes
+    chain = width * max(FMA_LATENCY, rows)  # each thread's sums, of which ``rows`` go on at a time
+    shared = multiplications / 32 / 4  # a warp reads four numbers at once, the same for all lanes, a cycle
+    cached = 4 * gates * width * max(0, width - 16 * layout.pieces) / 128  # bytes of W_hh through L1, 128 a cycle
+    barriers = (1 if cell == "rnn" else 2) * BARRIER
+    cycles = max(issue, chain, shared, cached) + barriers + ACTIVATIONS + SHARED_LATENCY
+    return max(waves * cycles / (card.gigahertz * 1e3), floor(cell, n_rows, width, card))
+
+
+def main():
+    card = H100
+    print(f"{card.name}, {card.multiprocessors} multiprocessors, {card.gigahertz} GHz; microseconds a step, on paper")
+    print()
+    print("| cell | H | floor, B = 16 | design | floor, B = 128 | design | floor, B = 512 | design |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for cell in ("lstm", "gru", "rnn"):
+        for n_hidden in SIZES:
+            figures = [f(cell, b, n_hidden, card) for b in (16, 128, 512) for f in (floor, reach)]
+            print(f"| {cell} | {n_hidden} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""CUDA, in one place: the package that compiles for it, the device, its memory, and how a kernel is built and launched.
+
+Two packages compile Python for CUDA: ``numba-cuda``, which has a simulator, and its successor ``numba-cuda-mlir``,
+which has none. The first that is installed is taken. With ``NUMBA_ENABLE_CUDASIM=1`` in the environment ``numba-cuda``
+simulates a device on the CPU: slow, for tests.
+"""
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import warnings
+
+import numpy as np
+
+EXTRA = 'pip install "fastrecur[cuda]"'
+
+
+def _import_cuda():
+    """The module ``cuda`` of whichever package is installed, and the package's name; or None and why not."""
+    why = f"no package for CUDA is installed: {EXTRA}"
+    for package, module in (("numba_cuda", "numba"), ("numba_cuda_mlir", "numba_cuda_mlir")):
+        if importlib.util.find_spec(package) is None:
+            continue
+        try:
+            return importlib.import_module(f"{module}.cuda"), package, ""
+        except Exception as error:  # the package meets whatever is wrong with the installation of CUDA
+            why = f"{package.replace('_', '-')} is installed but cannot be imported ({_in_a_line(error)})"
+    return None, "", why
+
+
+def _in_a_line(error):
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+cuda, PACKAGE, _why_no_package = _import_cuda()
+
+#: Whether the device is the simulator.
+SIMULATED = cuda is not None and ".simulator." in f"{cuda.jit.__module__}."
+
+
+def why_unavailable():
+    """What is missing for ``device="cuda"``, in words: package, driver or device. Empty where nothing is.
+
+    Returns
+    -------
+    reason : str
+    """
+    if cuda is None:
+        return _why_no_package
+    if SIMULATED:
+        return ""
+    return _why_no_device()
+
+
+@functools.cache
+def _why_no_device():
+    try:
+        if len(cuda.gpus) == 0:
+            return "the driver finds no NVIDIA GPU (nvidia-smi lists those that there are)"
+        cuda.get_current_device()
+        cuda.current_context()
+    except Exception as error:  # of many kinds, by package and version
+        text = _in_a_line(error)
+        if "driver" in text.lower() and ("found" in text.lower() or "load" in text.lower()):
+            return f"no NVIDIA driver was found: {text}"
+        return f"the NVIDIA driver gives no device: {text}"
+    return ""
+
+
+def available():
+    """Whether ``device="cuda"`` works here."""
+    return not why_unavailable()
+
+
+def require():
+    """Raise a RuntimeError that says what is missing, unless CUDA is available."""
+    reason = why_unavailable()
+    if reason:
+        raise RuntimeError(f"device='cuda' is not available: {reason}. Take device='cpu', or 'auto'.")
+
+
+def device_name():
+    """Name and compute capability of the device, or why there is none."""
+    reason = why_unavailable()
+    if reason:
+        return f"none: {reason}"
+    if SIMULATED:
+        return "the simulator of numba-cuda (NUMBA_ENABLE_CUDASIM)"
+    device = cuda.get_current_device()
+    name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
+    major, minor = device.compute_capability
+    return f"{name}, compute capability {major}.{minor}, {n_multiprocessors()} multiprocessors"
+
+
+@functools.cache
+def n_multiprocessors():
+    """Multiprocessors of the device. The simulator counts as two, so that small tests meet both sides of a choice."""
+    return 2 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def empty(shape, dtype):
+    """Device array with undefined contents."""
+    return cuda.device_array(shape, dtype)
+
+
+@functools.cache
+def no_array(ndim, dtype):
+    """Device array that stands for an argument which is not there."""
+    return cuda.device_array((1,) * ndim, dtype)
+
+
+def to_device(array, stream=0):
+    """Copy of a NumPy array on the device."""
+    return cuda.to_device(np.ascontiguousarray(array), stream=stream)
+
+
+def to_host(array, out=None, stream=0):
+    """Copy of a contiguous device array as a NumPy array, ``out`` if given; ready when it returns."""
+    result = array.copy_to_host(out, stream=stream) if out is not None else array.copy_to_host(stream=stream)
+    if stream:
+        stream.synchronize()
+    return result
+
+
+def pinned(shape, dtype):
+    """NumPy array in page-locked memory, from and to which copies overlap with kernels."""
+    return cuda.pinned_array(shape, dtype)
+
+
+def new_stream():
+    """A stream of its own for copies and launches that need not wait for those of other streams."""
+    return cuda.stream()
+
+
+def is_device_array(value):
+    """Whether ``value`` lies on a GPU: it has ``__cuda_array_interface__``, or says so through DLPack."""
+    if isinstance(value, np.ndarray):
+        return False
+    if hasattr(value, "__cuda_array_interface__") or hasattr(value, "__cuda_ndarray__"):
+        return True
+    device = getattr(value, "__dlpack_device__", None)
+    with contextlib.suppress(Exception):  # of a foreign class: what fails is no array of a GPU
+        return device is not None and int(device()[0]) == 2  # kDLCUDA
+    return False
+
+
+def as_device_array(value):
+    """Device array over the memory of ``value``, without a copy.
+
+    Parameters
+    ----------
+    value : object with ``__cuda_array_interface__`` (CuPy, PyTorch, Numba) or ``__dlpack__``
+
+    Raises
+    ------
+    TypeError
+        If the package for CUDA cannot take it.
+    """
+    if hasattr(value, "__cuda_ndarray__"):
+        return value
+    if hasattr(value, "__cuda_array_interface__"):
+        return cuda.as_cuda_array(value)
+    try:
+        from cuda.core.utils import StridedMemoryView
+    except ImportError as error:
+        raise TypeError(f"A {type(value).__name__} is taken through DLPack, which needs cuda-core: {EXTRA}.") from error
+    return cuda.as_cuda_array(_OverView(StridedMemoryView.from_dlpack(value, stream_ptr=-1)))
+
+
+class _OverView:
+    """DLPack's memory under the interface that the packages for CUDA read. Holds the view, and with it the memory."""
+
+    def __init__(self, view):
+        self._view = view
+        itemsize = np.dtype(view.dtype).itemsize
+        strides = view.strides and tuple(itemsize * stride for stride in view.strides)
+        self.__cuda_array_interface__ = {
+            "shape": tuple(view.shape),
+            "strides": strides,
+            "typestr": np.dtype(view.dtype).str,
+            "data": (int(view.ptr), bool(view.readonly)),
+            "version": 3,
+        }
+
+
+# --- kernels ---------------------------------------------------------------------------------------------------------
+
+
+def inline(function):
+    """Decorate a piece of a kernel: compiled into whatever calls it. The simulator runs it as it is."""
+    if cuda is None or SIMULATED:
+        return function
+    return cuda.jit(device=True, inline="always")(function)
+
+
+class Kernel:
+    """Decorate a function that builds a kernel for a layout; `launch` compiles what it returns, once for each layout.
+
+    No fast-math flag is set: CUDA's makes tanh an approximation of 2^-11. Multiplications and additions are fused.
+
+    Parameters
+    ----------
+    arguments : str
+        Types of the kernel's arguments, for `ptx`: "r2" is a C-contiguous array of two axes of the layout's dtype,
+        "i2" one of int32, "l1" of int64, "d1" of float64; "i", "r" and "d" are numbers.
+    threads : function
+        Of the layout: threads of a block.
+    """
+
+    def __init__(self, arguments, threads):
+        self.arguments, self.threads = arguments.split(), threads
+
+    def __call__(self, build):
+        """Decorate ``build``."""
+        functools.update_wrapper(self, build)
+        self.build = build
+        self._compiled = functools.cache(self._compile)
+        self._configured = functools.lru_cache(maxsize=512)(self._configure)
+        return self
+
+    def _compile(self, layout):
+        if SIMULATED:
+            return cuda.jit(self.build(layout))
+        return cuda.jit(launch_bounds=(n_threads(self.threads(layout)), 1))(self.build(layout))
+
+    def launch(self, layout, blocks, *args, stream=0):
+        """Run the kernel on so many blocks (an int, or up to three)."""
+        blocks = blocks if isinstance(blocks, tuple) else (blocks,)
+        if 0 in blocks:
+            return
+        if SIMULATED:
+            self._compiled(layout)[blocks, self.threads(layout), stream](*args)
+        else:
+            self._configured(layout, blocks, stream)(*args)
+
+    def _configure(self, layout, blocks, stream):
+        """The kernel ready for a launch. Numba warns of every grid of few blocks, which small batches have."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._compiled(layout)[blocks, self.threads(layout), stream]
+
+    def ptx(self, layout, capability):
+        """PTX of the kernel for a compute capability such as (8, 0). No device is needed."""
+        from numba.cuda import types
+
+        kinds = {"r": types.float64 if np.dtype(layout.dtype) == np.float64 else types.float32}
+        kinds |= {"i": types.int32, "l": types.int64, "d": types.float64}
+        signature = []
+        for name in self.arguments:
+            kind = kinds["l" if name == "i" else name[0]]  # Python's integers arrive as int64
+            signature.append(types.Array(kind, int(name[1:]), "C") if len(name) > 1 else kind)
+        options = {"cc": capability, "launch_bounds": (n_threads(self.threads(layout)), 1)}
+        return cuda.compile_ptx(self.build(layout), types.void(*signature), **options)[0]
+
+
+def n_threads(threads):
+    """Threads of a block, from an int or its sizes along up to three axes."""
+    return int(np.prod(threads))

@@ -1,0 +1,30 @@
+"""Tables of steps on the device (see `fastrecur.kernels.steps`)."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrecur.kernels.cuda import runtime
+from fastrecur.kernels.steps import state_segments
+
+
+class Steps(NamedTuple):
+    """The steps of a packed batch in one direction.
+
+    ``host`` is the table of `fastrecur.kernels.steps.step_table`, ``device`` its int32 copy on the device, ``previous``
+    the row of the state buffer that holds the previous state of each packed row (int32, on the device).
+    """
+
+    host: Any
+    device: Any
+    previous: Any
+
+
+def upload(table, stream=0):
+    """`Steps` of a table; its numbers must fit int32."""
+    segments = state_segments(table)
+    previous = np.empty(int(segments[:, 1].sum()), np.int32)
+    for n, count, before in segments:
+        previous[n : n + count] = np.arange(before, before + count)
+    table32 = table.astype(np.int32)
+    return Steps(table, runtime.to_device(table32, stream), runtime.to_device(previous, stream))

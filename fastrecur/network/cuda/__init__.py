@@ -1,0 +1,1 @@
+"""Networks on the GPU. Imported by whatever asks for ``device="cuda"``, not before."""

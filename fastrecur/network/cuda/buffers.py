@@ -1,0 +1,107 @@
+"""Device memory that is kept from call to call, and where the rows of a packed batch lie on the device."""
+
+import math
+
+import numpy as np
+
+from fastrecur.kernels.cuda import runtime
+from fastrecur.kernels.cuda.steps import upload
+from fastrecur.kernels.steps import AT, ROWS
+
+
+class Buffers:
+    """Device arrays by name, kept from call to call: to allocate one waits for the device."""
+
+    def __init__(self, dtype):
+        self._dtype = dtype
+        self._buffers = {}
+        self._places = {}
+
+    def __reduce__(self):
+        return Buffers, (self._dtype,)
+
+    def take(self, name, *shape):
+        """Array of the given shape with undefined contents; the same memory for the same name."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape[0] < size:
+            buffer = self._buffers[name] = runtime.empty((size,), self._dtype)
+        return buffer[:size].reshape(*shape)
+
+    def places(self, packing):
+        """`Places` of a packing, the same again for the same one."""
+        places = self._places.get(packing)
+        if places is None:
+            if len(self._places) > 20:
+                self._places.clear()
+            places = self._places[packing] = Places(packing)
+        return places
+
+
+def send_rows(rows):
+    """Rows as an int32 array on the device."""
+    return runtime.to_device(np.ascontiguousarray(rows, np.int32))
+
+
+class Places:
+    """Rows of a packed batch on the device, as `fastrecur.kernels.cuda.batches.move` takes them.
+
+    Attributes
+    ----------
+    rows, packed : int32 device arrays of shape (B,), (N,)
+        0, 1, 2, ...
+    no_rows : int32 device array of shape (B,)
+        All -1.
+    """
+
+    def __init__(self, packing):
+        self.packing = packing
+        self.rows = send_rows(np.arange(packing.n_rows))
+        self.packed = send_rows(np.arange(packing.n_packed))
+        self.no_rows = send_rows(np.full(packing.n_rows, -1))
+        self._steps = {}
+        self._of_states = {}
+        self._final = {}
+        self._padded = {}
+
+    def steps(self, direction):
+        """The table of steps of a direction."""
+        if direction not in self._steps:
+            self._steps[direction] = upload(self.packing.steps(direction))
+        return self._steps[direction]
+
+    def of_state(self, key):
+        """Rows of state ``key`` in states (L * D * B, H) of the caller's order: int32 device array (B,)."""
+        if key not in self._of_states:
+            self._of_states[key] = send_rows(self.packing.order + key * self.packing.n_rows)
+        return self._of_states[key]
+
+    def final(self, direction):
+        """Row of the state buffer that holds the final state of each row, (B,)."""
+        if direction not in self._final:
+            self._final[direction] = send_rows(self.packing.final_rows(direction))
+        return self._final[direction]
+
+    def padded(self, n_steps):
+        """Between packed rows and a padded batch of ``n_steps``.
+
+        Returns
+        -------
+        to_padded : int32 device array of shape (N,)
+            Row b * T + t of the padded batch that each packed row is.
+        to_packed, to_states : int32 device arrays of shape (B * T,)
+            The packed row of each row of the padded batch, and its row in a buffer of states; -1 where none is.
+        lines : int32 device array of shape (B * T,)
+            0, 1, 2, ...
+        """
+        if n_steps not in self._padded:
+            packing = self.packing
+            to_padded = np.empty(packing.n_packed, np.int32)
+            for t, step in enumerate(packing.steps(0)):
+                to_padded[step[AT] : step[AT] + step[ROWS]] = packing.order[: step[ROWS]] * n_steps + t
+            to_packed = np.full(packing.n_rows * n_steps, -1, np.int32)
+            to_packed[to_padded] = np.arange(packing.n_packed)
+            to_states = np.where(to_packed >= 0, to_packed + packing.n_rows, -1)
+            lines = np.arange(len(to_packed))
+            self._padded[n_steps] = tuple(map(send_rows, (to_padded, to_packed, to_states, lines)))
+        return self._padded[n_steps]

@@ -1,0 +1,279 @@
+"""Stacked, optionally bidirectional recurrent layers on the GPU: what `fastrecur.network.recurrent` is on the CPU."""
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrecur.kernels.cuda import batches, elman, gru, layout, lstm, runtime
+from fastrecur.kernels.cuda.steps import upload
+from fastrecur.kernels.steps import step_table
+from fastrecur.network.cuda.buffers import send_rows
+from fastrecur.network.cuda.weights import Direction, Weights
+
+#: Numbers of scratch with which blocks share long sums.
+PARTS = 2**21
+
+
+class Trace(NamedTuple):
+    """What a batch leaves on its way forward, for the way back: device arrays.
+
+    ``inputs`` (N, I) and ``states`` (B + N, D, padded H) by layer, as is ``between``, the masks of the inputs;
+    ``cells``, ``gates`` and ``masks`` by layer and direction.
+    """
+
+    places: Any
+    inputs: list
+    states: list
+    cells: list
+    gates: list
+    masks: list
+    between: list
+    record: bool
+
+
+class CudaStack:
+    """Layers of one cell, stacked; every layer in one or two directions; arrays on the device.
+
+    Parameters
+    ----------
+    cell : {"rnn", "lstm", "gru"}
+    parameters : Parameters
+        On the host. After a change of their values, call `refresh`.
+    hidden_size, num_layers, n_directions : int
+    relu : bool
+        Of the Elman RNN.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no GPU, with what is missing.
+    """
+
+    def __init__(self, cell, parameters, hidden_size, num_layers=1, n_directions=1, relu=False):
+        runtime.require()
+        self.cell, self.parameters, self.relu = cell, parameters, relu
+        self.hidden_size, self.num_layers, self.n_directions = hidden_size, num_layers, n_directions
+        self.dtype, self.padded = parameters.flat.dtype, layout.padded(hidden_size)
+        self.has_cell_state = cell == "lstm"
+        self.layers = [
+            [Direction(cell, k, d, n_directions, hidden_size, parameters.shapes) for d in range(n_directions)]
+            for k in range(num_layers)
+        ]
+        self.directions = [direction for layer in self.layers for direction in layer]
+        self.weights = Weights(parameters, self.directions)
+        self.refresh()
+
+    def __reduce__(self):
+        arguments = self.cell, self.parameters, self.hidden_size, self.num_layers, self.n_directions, self.relu
+        return CudaStack, arguments
+
+    def refresh(self):
+        """Read the parameters anew."""
+        self.weights.send(self.parameters)
+
+    # --- forward -----------------------------------------------------------------------------------------------------
+
+    def forward(self, x, places, buffers, record=False, initial=None, masks=None, between=None):
+        """Run all layers over a packed batch.
+
+        Parameters
+        ----------
+        x : device array of shape (N, F)
+        places : fastrecur.network.cuda.buffers.Places
+        buffers : fastrecur.network.cuda.buffers.Buffers
+            Owns what is returned, until its next use.
+        record : bool
+            Keep what `backward` needs.
+        initial : tuple of device arrays of shape (L * D * B, H), optional
+            Initial h (and c, LSTM), in the caller's order of rows.
+        masks : list of device arrays of shape (B, padded H), optional
+            Recurrent dropout, by layer and direction.
+        between : list of device arrays of shape (N, I), optional
+            What the inputs of each layer are multiplied with; the first layer's is not used.
+
+        Returns
+        -------
+        trace : Trace
+        """
+        n_rows, n_packed = places.packing.n_rows, places.packing.n_packed
+        trace = Trace(places, [], [], [], [], masks or [None] * len(self.directions), between or [], record)
+        kind = "kept" if record else "scratch"
+        for k, layer in enumerate(self.layers):
+            h = buffers.take(("h", kind, k if record else k % 2), n_rows + n_packed, self.n_directions, self.padded)
+            if k > 0 and between:
+                dropped = buffers.take(("dropped", k), *x.shape)
+                batches.multiply(x, between[k], dropped)
+                x = dropped
+            trace.inputs.append(x)
+            trace.states.append(h)
+            for direction in layer:
+                key = direction.index
+                self._begin(h.reshape(n_rows + n_packed, -1), direction, places, initial and initial[0], True)
+                width = layout.RECORD[self.cell] * self.padded
+                gates = None
+                if self.cell != "rnn":
+                    gates = buffers.take(("gates", key if record else 0), n_packed, width)
+                c = None
+                if self.has_cell_state:
+                    c = buffers.take(("c", key), n_rows + n_packed if record else n_rows, self.padded)
+                    self._begin(c, direction, places, initial and initial[1], False)
+                trace.gates.append(gates)
+                trace.cells.append(c)
+                self._forward(direction, trace)
+            x = h[n_rows:].reshape(n_packed, self.n_directions * self.padded)
+        return trace
+
+    def _begin(self, out, direction, places, given, in_directions):
+        """Initial states into the first rows of a buffer."""
+        first = direction.direction * self.padded if in_directions else 0
+        if given is None:
+            batches.move(out, places.no_rows, out, places.rows, 0, self.padded, out_first=first)
+        else:
+            rows = places.of_state(direction.index)
+            batches.move(given, rows, out, places.rows, self.hidden_size, self.padded, out_first=first)
+
+    def _forward(self, direction, trace):
+        key, k, d = direction.index, direction.layer, direction.direction
+        w_ih, _, *biases = self.weights.arrays[key]
+        given = w_ih, self.weights.transposed[key], *biases, trace.inputs[k], trace.places.steps(d), trace.states[k]
+        options = {"direction": d, "mask": trace.masks[key]}
+        if self.cell == "rnn":
+            elman.rnn_forward(*given, relu=self.relu, **options)
+        elif self.cell == "gru":
+            gru.gru_forward(*given, trace.gates[key], keep=trace.record, **options)
+        else:
+            lstm.lstm_forward(*given, trace.cells[key], trace.gates[key], keep=trace.record, **options)
+
+    def final_states(self, trace):
+        """Final h (and c, LSTM) of every layer and direction: device arrays (L * D * B, H), in the caller's order."""
+        places, n_rows = trace.places, trace.places.packing.n_rows
+        parts = [runtime.empty((len(self.directions) * n_rows, self.hidden_size), self.dtype)]
+        for direction in self.directions:
+            h = trace.states[direction.layer]
+            self._finish(
+                h.reshape(h.shape[0], -1), places.final(direction.direction), direction, places, parts[0], True
+            )
+        if self.has_cell_state:
+            parts.append(runtime.empty(parts[0].shape, self.dtype))
+            for direction, c in zip(self.directions, trace.cells, strict=True):
+                rows = places.final(direction.direction) if trace.record else places.rows
+                self._finish(c, rows, direction, places, parts[1], False)
+        return tuple(parts)
+
+    def _finish(self, source, rows, direction, places, out, in_directions):
+        first = direction.direction * self.padded if in_directions else 0
+        batches.move(source, rows, out, places.of_state(direction.index), self.hidden_size, source_first=first)
+
+    # --- backward ----------------------------------------------------------------------------------------------------
+
+    def backward(self, trace, gradient, buffers, dy=None, dstate=None, dx=None):
+        """Backpropagation through time, after `forward` with ``record``, which it uses up.
+
+        Parameters
+        ----------
+        trace : Trace
+        gradient : device array shaped as the flat vector of the parameters
+            Added to.
+        buffers : Buffers
+        dy : device array of shape (N, D, padded H), optional
+            Gradient of the last layer's outputs.
+        dstate : tuple of device arrays of shape (L * D * B, H), optional
+            Gradient of the final states, in the caller's order of rows; None in it means zero.
+        dx : device array of shape (N, F), optional
+            Receives the gradient of x.
+
+        Returns
+        -------
+        dinitial : tuple of device arrays of shape (L * D * B, H)
+            Gradient of the initial states, in the caller's order of rows.
+        """
+        places, n_rows = trace.places, trace.places.packing.n_rows
+        n_packed, width = places.packing.n_packed, self.n_directions * self.padded
+        shape = len(self.directions) * n_rows, self.hidden_size
+        dinitial = tuple(runtime.empty(shape, self.dtype) for _ in range(2 if self.has_cell_state else 1))
+        parts = buffers.take("parts", PARTS)
+        self.weights.clear_gradient()
+        for k in range(self.num_layers - 1, -1, -1):
+            below = dx if k == 0 else buffers.take(("dx", k % 2), n_packed, width)
+            for direction in self.layers[k]:
+                carried = []
+                for i in range(len(dinitial)):
+                    carried.append(buffers.take(("carried", i), n_rows, self.padded))
+                    self._begin(carried[i], direction, places, dstate and dstate[i], False)
+                self._backward(direction, trace, buffers, dy, carried, below, parts)
+                for buffer, out in zip(carried, dinitial, strict=True):
+                    self._finish(buffer, places.rows, direction, places, out, False)
+            if k > 0 and trace.between:
+                batches.multiply(below, trace.between[k], below)
+            dy = below if k == 0 else below.reshape(n_packed, self.n_directions, self.padded)
+        self.weights.add_gradient(gradient)
+        return dinitial
+
+    def _backward(self, direction, trace, buffers, dy, carried, dx, parts):
+        key, k, d = direction.index, direction.layer, direction.direction
+        w_ih, w_hh, *_ = self.weights.arrays[key]
+        given = w_ih, w_hh, trace.inputs[k], trace.places.steps(d), trace.states[k]
+        out = dx, *self.weights.gradients[key], parts
+        options = {"direction": d, "mask": trace.masks[key], "add_dx": d > 0}
+        if self.cell == "rnn":
+            dgates = buffers.take("dgates", trace.inputs[k].shape[0], self.padded)
+            elman.rnn_backward(*given, dgates, dy, *carried, *out, relu=self.relu, **options)
+        elif self.cell == "gru":
+            gru.gru_backward(*given, trace.gates[key], dy, *carried, *out, **options)
+        else:
+            lstm.lstm_backward(*given, trace.cells[key], trace.gates[key], dy, *carried, *out, **options)
+
+    # --- streams -----------------------------------------------------------------------------------------------------
+
+    def step(self, x, state, buffers):
+        """One time step of all layers, which read in one direction.
+
+        Parameters
+        ----------
+        x : device array of shape (B, F)
+        state : tuple of device arrays of shape (L * B, H), or None
+        buffers : Buffers
+
+        Returns
+        -------
+        state : tuple of device arrays of shape (L * B, H)
+        """
+        n_rows, hidden = x.shape[0], self.hidden_size
+        rows, nothing, table = _one_step(n_rows, max(2, self.num_layers))
+        shape = self.num_layers * n_rows, hidden
+        new = tuple(runtime.empty(shape, self.dtype) for _ in range(2 if self.has_cell_state else 1))
+        for (direction,) in self.layers:
+            key = direction.index
+            h = buffers.take(("h of a step", key % 2), 2 * n_rows, 1, self.padded)
+            flat, states, place = h.reshape(2 * n_rows, self.padded), [h], rows[key * n_rows : (key + 1) * n_rows]
+            if self.has_cell_state:
+                states.append(buffers.take("c of a step", n_rows, self.padded))
+            for i, buffer in enumerate((flat, *states[1:])):
+                source = (buffer, nothing, buffer, rows[:n_rows], 0) if state is None else None
+                source = source or (state[i], place, buffer, rows[:n_rows], hidden)
+                batches.move(*source, self.padded)
+            self._step(direction, x, states, table, buffers)
+            batches.move(flat, rows[n_rows : 2 * n_rows], new[0], place, hidden)
+            if self.has_cell_state:
+                batches.move(states[1], rows[:n_rows], new[1], place, hidden)
+            x = flat[n_rows:]
+        return new
+
+    def _step(self, direction, x, states, table, buffers):
+        w_ih, _, *biases = self.weights.arrays[direction.index]
+        given = w_ih, self.weights.transposed[direction.index], *biases, x, *states
+        gates = buffers.take("gates of a step", x.shape[0], layout.RECORD[self.cell] * self.padded)
+        if self.cell == "rnn":
+            elman.rnn_step(*given, table, self.relu)
+        elif self.cell == "gru":
+            gru.gru_step(*given, gates, table)
+        else:
+            lstm.lstm_step(*given, gates, table)
+
+
+@functools.lru_cache(maxsize=16)
+def _one_step(n_rows, n_states):
+    """Rows 0, 1, 2, ... of so many states, rows of nothing, and the table of one step of ``n_rows`` rows."""
+    table = upload(step_table(np.ones(n_rows, np.int64)))
+    return send_rows(np.arange(n_states * n_rows)), send_rows(np.full(n_rows, -1)), table

@@ -1,0 +1,60 @@
+"""What the real compiler makes of the kernels: no GPU is needed, but the wheels of NVVM and of ptxas are."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cuda_kernels
+
+pytestmark = pytest.mark.cuda
+
+ROOT = Path(__file__).parents[3]
+
+
+def builds(*options):
+    """Every build that ``python -m bench.cuda_kernels`` makes, in a process that does not simulate."""
+    if importlib.util.find_spec("numba_cuda") is None or cuda_kernels.find_ptxas() is None:
+        pytest.skip("needs numba-cuda and the wheel nvidia-cuda-nvcc")
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    command = [sys.executable, "-m", "bench.cuda_kernels", "--json", *options]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = map(json.loads, done.stdout.splitlines())
+    return [cuda_kernels.Build(**facts | {"capability": tuple(facts["capability"])}) for facts in found]
+
+
+def check(build, dtype):
+    assert build.stack == 0, build
+    assert build.spills == 0, build
+    assert build.shared <= cuda_kernels.STATIC_SHARED, build
+    assert build.registers * -(-build.threads // 32) * 32 <= 65536, build
+    assert dtype == "float64" or build.doubles == 0, build  # no number becomes a double on the way
+
+
+@pytest.mark.parametrize("capability", ["{}.{}".format(*c) for c in cuda_kernels.MULTIPROCESSOR])
+def test_the_widest_kernels_of_every_capability(capability):
+    """W_hh in as many registers as there are (H of 64), or partly through the cache (128), four rows a block."""
+    sizes = ["64", "128"] if capability in ("7.5", "9.0") else ["64"]  # all have passed: these keep it short
+    found = builds("--capability", capability, "--sizes", *sizes, "--rows", "4")
+    assert len(found) == 6 * len(sizes)
+    for build in found:
+        check(build, "float32")
+        assert build.fused >= build.layout[1] * 48  # the product with W_hh, unrolled
+
+
+def test_the_small_kernels_and_those_beside_them():
+    found = builds("--capability", "8.0", "--sizes", "16", "--rows", "1", "--others")
+    names = {build.kernel for build in found}
+    assert {"lstm.forward", "gru.backward", "products.product", "stepwise.lstm_cell", "batches._move"} <= names
+    for build in found:
+        check(build, "float32")
+
+
+def test_double_precision():
+    for build in builds("--capability", "9.0", "--sizes", "64", "--rows", "4", "--dtype", "float64"):
+        check(build, "float64")

@@ -1,0 +1,65 @@
+"""What `fastrecur.kernels.cuda.runtime` says where there is no GPU. These tests need none of the packages."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fastrecur.kernels.cuda import runtime
+from fastrecur.layers import LSTM
+from fastrecur.network.device import resolve_device
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"cuda": None, "_why_no_package": f"no package for CUDA is installed: {runtime.EXTRA}"}, "no package.*pip"),
+        ({"cuda": object(), "_why_no_device": lambda: "no NVIDIA driver was found: x"}, "no NVIDIA driver was found"),
+        ({"cuda": object(), "_why_no_device": lambda: "the driver finds no NVIDIA GPU"}, "finds no NVIDIA GPU"),
+    ],
+    ids=["package", "driver", "device"],
+)
+def test_cuda_that_is_not_there_is_an_error_that_says_what_is_missing(state, message, monkeypatch):
+    monkeypatch.setattr(runtime, "SIMULATED", False)
+    for name, value in state.items():
+        monkeypatch.setattr(runtime, name, value)
+    assert not runtime.available()
+    with pytest.raises(RuntimeError, match=f"device='cuda' is not available: .*{message}.*device='cpu'"):
+        LSTM(3, 5, device="cuda")
+    assert LSTM(3, 5, device="auto").device == "cpu"
+    assert runtime.device_name().startswith("none: ")
+
+
+class _Driver:
+    """A package for CUDA whose driver does as it is told."""
+
+    def __init__(self, gpus=(), error=None):
+        self._gpus, self._error = gpus, error
+
+    @property
+    def gpus(self):
+        if self._error:
+            raise self._error
+        return self._gpus
+
+
+def test_reasons_in_words(monkeypatch):
+    for driver, message in (
+        (_Driver(), "the driver finds no NVIDIA GPU"),
+        (_Driver(error=RuntimeError("CUDA driver library cannot be found.\nInstall it")), "no NVIDIA driver was found"),
+        (_Driver(error=RuntimeError("initialization error")), "the NVIDIA driver gives no device: initialization"),
+    ):
+        monkeypatch.setattr(runtime, "cuda", driver)
+        assert runtime._why_no_device.__wrapped__().startswith(message)
+
+
+def test_unknown_devices_are_refused():
+    with pytest.raises(ValueError, match="device must be one of 'cpu', 'cuda', 'auto', found 'gpu'"):
+        resolve_device("gpu")
+
+
+def test_importing_fastrecur_imports_no_cuda():
+    code = "import sys, fastrecur, fastrecur.layers; print([n for n in sys.modules if 'cuda' in n.split('.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kernels.cuda" not in done.stdout
+    assert "numba_cuda" not in done.stdout
