@@ -8,7 +8,6 @@ routing) and ``sha256``, the digest of all the rest. The tensors are the arrays 
 
 import errno
 import hashlib
-import inspect
 import json
 import os
 import reprlib
@@ -30,7 +29,6 @@ from sklearn.utils.validation import check_is_fitted
 import fastrecur
 from fastrecur import encoding
 from fastrecur.estimators import estimators
-from fastrecur.network.model import Model
 from fastrecur.network.parameters import network_shapes
 
 FORMAT, FORMAT_VERSION = "fastrecur", 1
@@ -347,7 +345,7 @@ def _is_count(value, least=1):
     return not isinstance(value, bool) and isinstance(value, Integral) and value >= least
 
 
-#: What each argument of `Model` but the cell may be.
+#: What each argument of `Model` but the cell and the device may be.
 _ARCHITECTURE = {
     "n_features": _is_count,
     "hidden_size": _is_count,
@@ -362,11 +360,11 @@ _ARCHITECTURE = {
 
 
 def _check_architecture(architecture):
-    arguments = list(inspect.signature(Model).parameters)[1:]
-    if set(architecture) != set(arguments):
-        raise ValueError(f"_architecture has the keys {_short(list(architecture))}, but the network takes {arguments}.")
-    for name in arguments:
-        if not _ARCHITECTURE[name](architecture[name]):
+    if architecture.keys() != _ARCHITECTURE.keys():
+        keys, arguments = _short(list(architecture)), list(_ARCHITECTURE)
+        raise ValueError(f"_architecture has the keys {keys}, but the network takes {arguments}.")
+    for name, fits in _ARCHITECTURE.items():
+        if not fits(architecture[name]):
             raise ValueError(f"_architecture has {name}={_short(architecture[name])}, which no network has.")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fastrecur.kernels import reference, threads
+from fastrecur.kernels.cpu.losses import QuantileTargets
 from fastrecur.network import model as module
 from fastrecur.network.dropout import Dropout
 from fastrecur.network.gradient import Gradient, Targets
@@ -46,6 +47,8 @@ def make_targets(loss):
     rng, n = np.random.default_rng(2), len(LENGTHS)
     weights = rng.uniform(0.2, 3.0, size=n)
     weights[ROWS[1]] = 0.0
+    if loss == "pinball":
+        return QuantileTargets(rng.normal(size=(n, 1)), np.linspace(0.2, 0.7, K)), weights
     return (rng.integers(K, size=n) if loss == "cross_entropy" else rng.normal(size=(n, K))), weights
 
 
@@ -90,13 +93,16 @@ def naive_outputs(cell, depth, arrays, x):
     return arrays["head_weight"] @ last + arrays["head_bias"]
 
 
-def naive_loss(loss, outputs, targets, weights):
+def naive_loss(loss, outputs, targets, weights, rows=ROWS):
     """Mean over the batch of the weighted losses of its sequences."""
     if loss == "cross_entropy":
-        losses = np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(len(outputs)), targets]
+        losses = np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(len(outputs)), targets[rows]]
+    elif loss == "pinball":
+        error = targets.values[rows] - outputs
+        losses = np.maximum(targets.levels * error, (targets.levels - 1) * error).mean(axis=1)
     else:
-        losses = 0.5 * ((outputs - targets) ** 2).mean(axis=1)
-    return (weights * losses).mean()
+        losses = 0.5 * ((outputs - targets[rows]) ** 2).mean(axis=1)
+    return (weights[rows] * losses).mean()
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-13)])
@@ -122,7 +128,7 @@ def test_gradient_is_that_of_central_differences(cell, depth, loss):
 
     def evaluate():
         model.refresh()
-        return naive_loss(loss, model.outputs(sequences.take(ROWS), 1), targets[ROWS], weights[ROWS])
+        return naive_loss(loss, model.outputs(sequences.take(ROWS), 1), targets, weights)
 
     assert value == pytest.approx(evaluate(), rel=1e-13)
     for name, array in model.parameters.arrays.items():
@@ -142,7 +148,7 @@ def test_cross_entropy_of_large_outputs_is_finite(cell, dtype, tolerance):
         outputs = model.outputs(make_sequences().take(ROWS), 1).astype(np.float64)
         outputs -= outputs.max(axis=1, keepdims=True)  # changes no loss
         value, grads = gradient(model, "cross_entropy", targets, weights)
-        assert value == pytest.approx(naive_loss("cross_entropy", outputs, targets[ROWS], weights[ROWS]), rel=tolerance)
+        assert value == pytest.approx(naive_loss("cross_entropy", outputs, targets, weights), rel=tolerance)
         assert np.isfinite(grads.flat).all()
 
 
