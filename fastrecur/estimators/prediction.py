@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import validate_parameter_constraints
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from fastrecur.estimators.streams import Stream
 from fastrecur.estimators.targets import stack_targets
@@ -176,9 +176,14 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         refuse_masked(y, "y")
         outputs, sequences = self._raw_outputs(X)
         y = stack_targets(y, sequences.lengths)
+        if y.dtype.kind in "fO":
+            assert_all_finite(y, input_name="y")
         if sample_weight is not None:
             sample_weight = np.repeat(self._sequence_weights(sample_weight, len(sequences)), sequences.lengths)
-        return self._metric(y, self._decoded(outputs, sequences.values.dtype), sample_weight)
+        try:
+            return self._metric(y, self._decoded(outputs, sequences.values.dtype), sample_weight)
+        except ValueError as error:
+            raise ValueError(f"y cannot be held against the predictions: {error}") from error
 
     def save(self, path):
         """Write the fitted estimator into a file, for `fastrecur.load`.

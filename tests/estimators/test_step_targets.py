@@ -73,6 +73,17 @@ def test_several_targets_a_step_and_arrays(cls):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
+def test_a_score_names_what_is_wrong_with_y(cls):
+    X, y = make(cls)
+    estimator = model(cls, max_iter=1).fit(X, y)
+    wrong = [[np.full(len(x), np.nan) for x in X]]
+    wrong += [[np.arange(len(x)) for x in X]] if cls in CLASSIFIERS else [[np.array(["a"] * len(x)) for x in X]]
+    for given in wrong:
+        with pytest.raises(ValueError, match=r"y contains NaN|^y cannot be held against"):
+            estimator.score(X, given)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
 def test_weights_of_sequences_count_at_each_step(cls):
     """Twice a sequence is a weight of two."""
     X, y = make(cls)
