@@ -45,8 +45,12 @@ _TEMPLATE = """{summary}
         The linear part.
     n_features_in_ : int
         F, features of the series.
+    feature_names_in_ : array of shape (F,)
+        Names of the features, where fit saw a DataFrame with such.
     n_exog_ : int
         E, inputs known in advance.
+    exog_names_in_ : array of shape (E,)
+        Their names, where exog was a DataFrame.
     n_series_ : int
         Series that fit saw.
 

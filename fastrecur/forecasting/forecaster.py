@@ -25,7 +25,7 @@ from fastrecur.forecasting.linear import FEWEST, LinearAutoregression, cross_fit
 from fastrecur.forecasting.parameters import ForecasterParameters
 from fastrecur.forecasting.time_index import read_times
 from fastrecur.forecasting.windows import Origin, all_windows, network_inputs, scale_of, unit_scale
-from fastrecur.series import read_panel
+from fastrecur.series import are_names, check_columns, read_panel
 
 #: Levels that a recursive forecast draws its paths between, besides those that are asked for.
 PATH_LEVELS = (0.01, 0.025, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 0.975, 0.99)
@@ -78,9 +78,11 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         for one, name in zip(panel, names, strict=True):
             check_length(len(one.values), name, self.window, span)
         known_scale: Any = None
+        known_columns = None
         if known is not None:
-            known_scale = scale_of(np.concatenate(known))
-            known = [known_scale.scaled(rows) for rows in known]
+            known_columns = known[0].columns
+            known_scale = scale_of(np.concatenate([rows.values for rows in known]))
+            known = [known_scale.scaled(rows.values) for rows in known]
         scales = [self._scale_of(one.values) for one in panel]
         scaled = [scale.scaled(one.values) for scale, one in zip(scales, panel, strict=True)]
         windows = all_windows(scaled, known, self.window, span)
@@ -94,9 +96,18 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         self.n_exog_ = 0 if known is None else known[0].shape[1]
         self.n_series_ = len(panel)
         self._fitted = {"window": int(self.window), "span": span, "strategy": self.strategy, "scaling": self.scaling}
+        self._remember_names(panel[0].columns, known_columns)
         self._levels_fitted, self._known_scale = levels, known_scale
         self._origins, self._is_panel = origins, is_panel
         return self
+
+    def _remember_names(self, columns, exog_columns):
+        self._fitted |= {"columns": columns, "exog_columns": exog_columns}
+        for attribute, names in (("feature_names_in_", columns), ("exog_names_in_", exog_columns)):
+            if are_names(names):
+                setattr(self, attribute, np.array(names, dtype=object))
+            elif hasattr(self, attribute):  # of a fit before
+                delattr(self, attribute)
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -178,8 +189,8 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         NotFittedError
             If fit was not called.
         ValueError, TypeError
-            If the horizon is beyond what was fitted, known inputs are missing, of another length or other times, or
-            series is shorter than the window.
+            If the horizon is beyond what was fitted, known inputs are missing, of another length or other times,
+            series is shorter than the window, or columns of data frames differ from those of fit.
         """
         origins, values = self._forecast(horizon, exog, series, past_exog, None if self._is_of_means() else [0.5])
         values = values if self._is_of_means() else values[..., 0]
@@ -293,6 +304,7 @@ class Forecaster(ForecasterParameters, BaseEstimator):
             raise ValueError(
                 f"series has {panel[0].values.shape[1]} feature(s), but fit saw {self.n_features_in_}. Pass the same."
             )
+        check_columns(panel[0], self._fitted["columns"], names[0])
         window = self._fitted["window"]
         for one, name in zip(panel, names, strict=True):
             check_length(len(one.values), name, window, 0)
@@ -304,8 +316,8 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         times = [read_times(one, name) for one, name in zip(panel, names, strict=True)]
         known = None if past_exog is None else read_known(past_exog, panel, is_panel, names, "past_exog")
         if known is not None:
-            self._check_n_exog(known, "past_exog")
-            known = [self._known_scale.scaled(rows) for rows in known]
+            self._check_exog(known, "past_exog")
+            known = [self._known_scale.scaled(rows.values) for rows in known]
         origins = []
         for i, one in enumerate(panel):
             # One series of fit: it is taken for the same one, longer. Of several, each has its own scale.
@@ -336,13 +348,15 @@ class Forecaster(ForecasterParameters, BaseEstimator):
                     f"inputs of exactly these steps{', which strategy=direct was fitted for' * (self._span > 1)}."
                 )
             check_known_index(one, origin.times, steps, name)
-        self._check_n_exog([one.values for one in future], "exog")
+        self._check_exog(future, "exog")
         scaled = self._known_scale.scaled(np.stack([one.values for one in future]))
         return np.concatenate([np.stack([origin.known for origin in origins]), scaled], axis=1)
 
-    def _check_n_exog(self, known, name):
-        if known[0].shape[1] != self.n_exog_:
-            raise ValueError(f"{name} has {known[0].shape[1]} column(s), but in fit exog had {self.n_exog_}.")
+    def _check_exog(self, known, name):
+        n = known[0].values.shape[1]
+        if n != self.n_exog_:
+            raise ValueError(f"{name} has {n} column(s), but in fit exog had {self.n_exog_}.")
+        check_columns(known[0], self._fitted["exog_columns"], name)
 
     def _laid_out(self, origins, values, container):
         origins, is_panel = origins
