@@ -35,12 +35,13 @@ def read_column(path, column=None):
         If there is no such column, or something in it is no number: says in which line.
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
-        header, *rows = [row for row in csv.reader(file) if row]
+        reader = csv.reader(file)
+        (_, header), *rows = [(reader.line_num, row) for row in reader if row]
     name = header[-1] if column is None else column
     if name not in header:
         raise ValueError(f"{path} has no column {name!r}. It has {', '.join(header)}: name one with --column.")
     values = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         try:
             values.append(float(row[header.index(name)]))
         except (ValueError, IndexError):

@@ -336,7 +336,10 @@ class SequenceTokenizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         if self.level == "char":
             return str.lower if self.lowercase else str
         find = _compiled(self.token_pattern).findall
-        return (lambda phrase: find(phrase.lower())) if self.lowercase else find
+        # Empty is what a group does not take part in, and what matches between two characters.
+        if self.lowercase:
+            return lambda phrase: filter(None, find(phrase.lower()))
+        return lambda phrase: filter(None, find(phrase))
 
 
 class _Numbering(dict):

@@ -15,7 +15,7 @@ def test_columns_of_a_file(tmp_path):
     path = tmp_path / "load.csv"
     path.write_text("day,load,heat\n1,2.5,7\n2,3.5,8\n\n3,4.5,x\n")
     np.testing.assert_array_equal(forecast.read_column(path, "load"), [2.5, 3.5, 4.5])
-    with pytest.raises(ValueError, match=r"Line 4 of .* has no number in the column 'heat'"):
+    with pytest.raises(ValueError, match=r"Line 5 of .* has no number in the column 'heat'"):
         forecast.read_column(path)
     with pytest.raises(ValueError, match=r"no column 'cold'\. It has day, load, heat"):
         forecast.read_column(path, "cold")
