@@ -325,7 +325,8 @@ class Forecaster(ForecasterParameters, BaseEstimator):
                 f"fit saw {self.n_exog_} known input(s), so that past_exog, those beside series, "
                 f"{'is needed' if self.n_exog_ else 'must be None'}."
             )
-        times = [read_times(one, name) for one, name in zip(panel, names, strict=True)]
+        fitted = self._origins if len(panel) == self.n_series_ else self._origins[:1] * len(panel)
+        times = [read_times(one, name, origin.times) for one, name, origin in zip(panel, names, fitted, strict=True)]
         known = None if past_exog is None else read_known(past_exog, panel, is_panel, names, "past_exog")
         if known is not None:
             self._check_exog(known, "past_exog")
