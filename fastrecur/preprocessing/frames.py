@@ -171,6 +171,6 @@ def _stacked(parts: list[NDArray], names: list[str]) -> NDArray:
                     f"columns: column {name!r} of frame holds {part.max()}, more than int64 can. Cast it to float64, "
                     "or number its values."
                 )
-        return np.column_stack(parts).astype(np.int64)
+        return np.column_stack([part.astype(np.int64) for part in parts])  # of int64 and uint64, NumPy makes floats
     same = {part.dtype for part in parts} == {np.dtype(np.float32)}
     return np.column_stack(parts).astype(np.float32 if same else np.float64)
