@@ -141,7 +141,8 @@ def main(arguments=None):
     if len(series) < needed:
         raise SystemExit(
             f"The series has {len(series)} steps, but --window {window}, --season {options.season} and "
-            f"{options.splits} forecasts of --horizon {options.horizon} need {needed}. Lower one of them, or give a longer series."
+            f"{options.splits} forecasts of --horizon {options.horizon} need {needed}. Lower one of them, or give a "
+            "longer series."
         )
     forecaster = CELLS[options.cell](window, options.horizon, quantiles=list(QUANTILES), random_state=0)
     warnings.simplefilter("ignore", ConvergenceWarning)

@@ -152,6 +152,11 @@ def test_horizons_of_the_seasonal_naive(horizon, error):
         SeasonalNaive().fit([1.0, 2.0]).predict(horizon)
 
 
+def test_masked_values_of_the_seasonal_naive():
+    with pytest.raises(ValueError, match=r"series has 1 masked value\(s\)"):
+        SeasonalNaive().fit(np.ma.masked_greater(np.arange(5.0), 3))
+
+
 def test_not_fitted(quick):
     for method in (quick().predict, quick(quantiles=[0.5]).predict_quantiles, SeasonalNaive().predict):
         with pytest.raises(NotFittedError):
