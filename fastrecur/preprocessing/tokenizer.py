@@ -44,8 +44,8 @@ class SequenceTokenizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         Whether phrases are put into lower case first.
     token_pattern : str, default=r"<unk>|\w+(?:['\u2019]\w+)*|[^\w\s]"
         Regular expression of a word; what it does not match is left out. With one group in parentheses the group is
-        the word. Empty matches are none. The default finds words with their inner apostrophes, each sign of punctuation, and the name of the
-        unknown word. Has no effect with ``level="char"``.
+        the word; empty matches are none. The default finds words with their inner apostrophes, each sign of
+        punctuation, and the name of the unknown word. Has no effect with ``level="char"``.
 
     Attributes
     ----------
