@@ -176,6 +176,7 @@ def _from_array(X: Any, estimator: Any | None) -> Sequences:
 
 
 def _from_elements(elements: list) -> Sequences:
+    _check_columns(elements)
     try:
         arrays = [np.asarray(element) for element in elements]
     except ValueError:
@@ -224,6 +225,20 @@ def _from_elements(elements: list) -> Sequences:
         layout="ragged",
         scalar_steps=dims[0] == 1,
     )
+
+
+def _check_columns(elements: list) -> None:
+    """Data frames must have the same columns, in the same order."""
+    if not elements or not hasattr(elements[0], "columns"):
+        return
+    wanted = list(elements[0].columns)
+    for index, element in enumerate(elements):
+        found = list(getattr(element, "columns", wanted))
+        if found != wanted and len(found) == len(wanted):
+            raise ValueError(
+                f"The feature names of sequence {index} of X should match those of sequence 0, in its order: found "
+                f"{found}, expected {wanted}."
+            )
 
 
 def _element_array(index: int, element: Any) -> NDArray:

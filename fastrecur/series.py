@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from fastrecur.masks import refuse_masked
+
 FORMS = "an array (T,) or (T, F), a pandas or polars Series or DataFrame, or a list of such series"
 
 
@@ -35,6 +37,11 @@ class Series:
     single: bool
     frame: Frame | None = None
 
+    @property
+    def columns(self) -> list | None:
+        """Names of the features, None where it came without: of a vector the name is that of the series."""
+        return None if self.frame is None or self.frame.vector else self.frame.columns
+
 
 def read_panel(series: Any, name: str = "series") -> tuple[list[Series], bool]:
     """Read one series or several.
@@ -55,7 +62,8 @@ def read_panel(series: Any, name: str = "series") -> tuple[list[Series], bool]:
     Raises
     ------
     ValueError, TypeError
-        If it is none of these, holds no rows, strings, NaN or infinity, or the series differ in their features.
+        If it is none of these, holds no rows, strings, NaN, infinity or masked values, or the series differ in their
+        features: in number, or where they are data frames in names or order.
 
     Examples
     --------
@@ -65,6 +73,7 @@ def read_panel(series: Any, name: str = "series") -> tuple[list[Series], bool]:
     """
     if series is None:
         raise ValueError(f"{name} is None. Pass {FORMS}.")
+    refuse_masked(series, name)
     if _is_panel(series):
         if not len(series):
             raise ValueError(f"{name} is empty. Pass {FORMS}.")
@@ -75,8 +84,34 @@ def read_panel(series: Any, name: str = "series") -> tuple[list[Series], bool]:
                     f"{name}[{i}] has {one.values.shape[1]} feature(s), but {name}[0] has {panel[0].values.shape[1]}. "
                     "Give all series of a panel the same features."
                 )
+            check_columns(one, panel[0].columns, f"{name}[{i}]", f"those of {name}[0]")
         return panel, True
     return [_read(series, name)], False
+
+
+def check_columns(series: Series, columns: list | None, name: str, wanted: str = "those of fit") -> None:
+    """Compare the names of the features with those that are wanted, where both have names.
+
+    As in scikit-learn names are strings, but numbers are compared with numbers.
+
+    Raises
+    ------
+    ValueError
+        If they differ, or come in another order; with both.
+    """
+    found = series.columns
+    if found is None or columns is None or found == columns or are_names(found) != are_names(columns):
+        return
+    if sorted(map(str, found)) == sorted(map(str, columns)):
+        what = f"must be in the same order as {wanted}"
+    else:
+        what = f"should match {wanted}"
+    raise ValueError(f"The feature names of {name} {what}: found {found}, expected {columns}.")
+
+
+def are_names(columns: list | None) -> bool:
+    """Whether the columns are what scikit-learn takes for feature names: strings."""
+    return columns is not None and all(isinstance(column, str) for column in columns)
 
 
 def kind_of_frame(given: Any) -> str | None:

@@ -5,7 +5,9 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.preprocessing import StandardScaler
 
+from fastrecur.preprocessing import PerTimestep
 from fastrecur.sequences import array_or_elements, check_sequences
 from tests.helpers import objects, sequence_of
 
@@ -165,3 +167,13 @@ def test_read_only_input_stays_untouched(tmp_path):
     assert type(values) is np.ndarray
     assert np.shares_memory(values, X)
     assert not values.flags.writeable
+
+
+def test_data_frames_with_columns_in_another_order():
+    frame = pd.DataFrame({"u": [1.0, 2.0], "v": [3.0, 4.0]})
+    assert check_sequences([frame, frame]).values.tolist() == 2 * frame.to_numpy().tolist()
+    text = r"names of sequence 1 of X should match .* found \['v', 'u'\], expected \['u', 'v'\]"
+    with pytest.raises(ValueError, match=text):
+        check_sequences([frame, frame[["v", "u"]]])
+    with pytest.raises(ValueError, match=text):
+        PerTimestep(StandardScaler()).fit([frame, frame[["v", "u"]]])

@@ -70,3 +70,22 @@ def test_what_is_remembered():
 def test_bad_series(given, error, text):
     with pytest.raises(error, match=text):
         read_panel(given, "what")
+
+
+def test_masked_values():
+    masked = np.ma.masked_greater(np.arange(4.0), 2)
+    with pytest.raises(ValueError, match=r"what has 1 masked value\(s\)"):
+        read_panel(masked, "what")
+    with pytest.raises(ValueError, match=r"what\[1\] has 1 masked value\(s\)"):
+        read_panel([np.ones(3), masked], "what")
+    (one,), _ = read_panel(np.ma.array([1.0, 2.0]))
+    assert one.values.ravel().tolist() == [1.0, 2.0]
+
+
+def test_columns_of_a_panel():
+    frame = pd.DataFrame({"u": [1.0, 2.0], "v": [3.0, 4.0]})
+    read_panel([frame, frame.to_numpy(), frame])
+    with pytest.raises(
+        ValueError, match=r"what\[1\] must be in the same order as those of what\[0\]: found \['v', 'u'\]"
+    ):
+        read_panel([frame, frame[["v", "u"]]], "what")

@@ -32,17 +32,25 @@ def read_column(path, column=None):
     Raises
     ------
     ValueError
-        If there is no such column, or something in it is no number: says in which line.
+        If the file is empty, there is no such column, or something in it is no number: says in which line.
+    OSError
+        If the file cannot be read.
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
-        header, *rows = [row for row in csv.reader(file) if row]
+        reader = csv.reader(file)
+        rows = [(reader.line_num, row) for row in reader if row]
+    if len(rows) < 2:
+        raise ValueError(f"{path} has {len(rows)} line(s). Give a header and a number in each line below.")
+    _, header = rows.pop(0)
     name = header[-1] if column is None else column
     if name not in header:
         raise ValueError(f"{path} has no column {name!r}. It has {', '.join(header)}: name one with --column.")
     values = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         try:
             values.append(float(row[header.index(name)]))
+            if not np.isfinite(values[-1]):
+                raise ValueError
         except (ValueError, IndexError):
             raise ValueError(f"Line {number} of {path} has no number in the column {name!r}. Fill it in.") from None
     return np.array(values)
@@ -119,11 +127,24 @@ def main(arguments=None):
     parser.add_argument("--cell", choices=CELLS, default="lstm", help="default: lstm")
     parser.add_argument("--plot", type=Path, default=Path("forecast.png"), help="default: forecast.png")
     options = parser.parse_args(arguments)
+    for name in ("season", "window", "horizon", "splits"):
+        number = getattr(options, name)
+        if number is not None and number < 1:
+            parser.error(f"--{name} must be at least 1, found {number}")
     console = Console()
-    series = load_airline() if options.csv is None else read_column(options.csv, options.column)
-    forecaster = CELLS[options.cell](
-        options.window or 2 * options.season, options.horizon, quantiles=list(QUANTILES), random_state=0
-    )
+    try:
+        series = load_airline() if options.csv is None else read_column(options.csv, options.column)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
+    window = options.window or 2 * options.season
+    needed = max(window + options.horizon, options.season + 1) + options.splits * options.horizon
+    if len(series) < needed:
+        raise SystemExit(
+            f"The series has {len(series)} steps, but --window {window}, --season {options.season} and "
+            f"{options.splits} forecasts of --horizon {options.horizon} need {needed}. Lower one of them, or give a "
+            "longer series."
+        )
+    forecaster = CELLS[options.cell](window, options.horizon, quantiles=list(QUANTILES), random_state=0)
     warnings.simplefilter("ignore", ConvergenceWarning)
     name = "airline passengers" if options.csv is None else options.csv.name
     console.print(

@@ -43,7 +43,8 @@ QUICK, FULL = ((10, 50, 200, 400), 20), ((10, 20, 50, 100, 200, 400), 80)
 #: Symbols of copy memory, and how many are to be remembered.
 N_SYMBOLS, N_REMEMBERED = 4, 3
 
-N_TEST = 200
+#: Sequences that say when to stop, and others for the score.
+N_VALIDATION, N_TEST = 200, 200
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,12 @@ def learn(task: Task, cell: str, distance: int, *, epochs: int, n_sequences: int
     Returns
     -------
     result : Result
-        The score is that of sequences that were kept out; the flow is `gradient_flow` on them.
+        The score is that of sequences that were kept out of training and of the choice when to stop, which is made on
+        others; the flow is `gradient_flow` on them.
     """
-    X, y = task.make(n_sequences + N_TEST, distance)
-    X_train, X_test, y_train, y_test = X[:n_sequences], X[n_sequences:], y[:n_sequences], y[n_sequences:]
+    X, y = task.make(n_sequences + N_VALIDATION + N_TEST, distance)
+    parts = [n_sequences, n_sequences + N_VALIDATION]
+    (X_train, X_validation, X_test), (y_train, y_validation, y_test) = np.split(X, parts), np.split(y, parts)
     *kinds, differs = CELLS[cell]
     model: Any = kinds[task.kind](hidden_size, random_state=0, **task.parameters, **differs)
     began = time.perf_counter()
@@ -143,10 +146,10 @@ def learn(task: Task, cell: str, distance: int, *, epochs: int, n_sequences: int
             warnings.simplefilter("always")
             model.partial_fit(X_train, y_train, **task.fit_arguments)
         exploded = any(warning.category is ExplodingGradientWarning for warning in caught)
-        score = task.score(y_test, model.predict(X_test))
-        if exploded or task.solved(score):
+        if exploded or task.solved(task.score(y_validation, model.predict(X_validation))):
             break
     seconds = time.perf_counter() - began
+    score = task.score(y_test, model.predict(X_test))
     flow = gradient_flow(model, X_test, y_test, targets=task.targets)
     return Result(task.name, cell, distance, score, task.solved(score), exploded, model.n_iter_, seconds, flow)
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
 
 from fastrecur import GRURegressor
+from fastrecur.examples.figures import save_plot
 
 #: Steps of a day, and of the sequences that the network is trained on.
 DAY, LENGTH = 24, 168
@@ -94,14 +95,40 @@ def outcome(feed, faulty, alarms, forecasts, seconds):
     return Outcome(int((alarms & faulty).sum()), int((alarms & ~faulty).sum()), error, seconds / len(feed) * 1e6)
 
 
-def main(arguments=None):
-    """Train, watch, print."""
+def _draw(figure, feed, faulty, alarms, forecasts):
+    """Draw the last two weeks of a feed: readings, forecasts, the faults and the alarms."""
+    steps = np.arange(max(DAY, len(feed) - 14 * DAY), len(feed))
+    axes = figure.subplots()
+    axes.plot(steps, feed[steps], color="black", linewidth=0.9, label="readings")
+    axes.plot(steps, forecasts[steps], color="tab:blue", linestyle="--", linewidth=0.9, label="forecasts")
+    for marked, marker, colour, label in ((faulty, "o", "tab:orange", "faults"), (alarms, "x", "tab:red", "alarms")):
+        at = steps[marked[steps]]
+        axes.scatter(at, feed[at], marker=marker, color=colour, zorder=3, label=label)
+    axes.set(xlabel="step", ylabel="reading", title="predict_step on a live feed")
+    axes.legend(ncols=4, fontsize="small")
+
+
+def parse(arguments):
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description="Watch a live feed one step at a time.")
     parser.add_argument("--steps", type=int, default=4000, help="of the feed; default: 4000")
     parser.add_argument("--faults", type=int, default=60, help="put into the feed; default: 60")
     parser.add_argument("--past", type=int, default=4000, help="steps to train on; default: 4000")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--plot", default="stream.png", help="default: stream.png")
     options = parser.parse_args(arguments)
+    for name, least in (("faults", 0), ("seed", 0), ("past", LENGTH + DAY)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} must be at least {least}, found {getattr(options, name)}")
+    least = DAY + 8 * max(1, options.faults)
+    if options.steps < least:
+        parser.error(f"--steps must be at least {least} for {options.faults} faults, found {options.steps}")
+    return options
+
+
+def main(arguments=None):
+    """Train, watch, print, plot."""
+    options = parse(arguments)
     console, rng = Console(), np.random.default_rng(options.seed)
     whole = make_feed(options.past + options.steps, rng)
     past, (feed, faulty) = whole[: options.past], put_faults(whole[options.past :], options.faults, rng)
@@ -128,6 +155,7 @@ def main(arguments=None):
         found, false = f"{result.found} of {options.faults}", str(result.false)
         table.add_row(name, found, false, f"{result.error:.2f}", f"{result.microseconds:.1f}")
     console.print(table)
+    save_plot(console, options.plot, lambda figure: _draw(figure, feed, faulty, alarms, forecasts), (10, 4))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def check_length(n_steps, name, window, span):
 
 
 def read_known(exog, panel, is_panel, series_names, name):
-    """Known inputs beside the rows of series, (T, E) each, unscaled."""
+    """Known inputs beside the rows of series, as they came."""
     known, known_is_panel = read_panel(exog, name)
     if (len(known), known_is_panel) != (len(panel), is_panel):
         raise ValueError(pairing(name, known, known_is_panel, len(panel), is_panel))
@@ -35,7 +35,7 @@ def read_known(exog, panel, is_panel, series_names, name):
         indices = [index for index in indices if index is not None]
         if len(indices) == 2 and not indices[0].equals(indices[1]):
             raise ValueError(f"{row_name} and {one_name} have different indices. Give both the same times.")
-    return [rows.values for rows in known]
+    return known
 
 
 def pairing(name, known, known_is_panel, n_series, is_panel):

@@ -63,7 +63,8 @@ def backtest(
     Raises
     ------
     ValueError, TypeError
-        If the series is too short for the splits, or a fit refuses it.
+        If the series is too short for the splits or for a season in each training part, a size is no whole number of
+        at least 1, exog has other rows than the series, or a fit refuses it.
 
     References
     ----------
@@ -83,12 +84,18 @@ def backtest(
         check_count(name, value)
     horizon = forecaster.horizon if horizon is None else horizon
     check_count("horizon", horizon)
+    if max_train_size is not None:
+        check_count("max_train_size", max_train_size)
     panel, is_panel = read_panel(series)
     given = list(series) if is_panel else [series]
-    known = [None] * len(given) if exog is None else list(exog) if is_panel else [exog]
-    if len(known) != len(given) or any(k is not None and len(k) != len(s) for k, s in zip(known, given, strict=True)):
-        raise ValueError("exog must have one row for each time step of series, and of a panel one part a series.")
+    known = [None] * len(given) if exog is None else _known_parts(exog, given, is_panel)
     splits = _splits([len(one.values) for one in panel], n_splits, horizon, max_train_size, is_panel)
+    shortest = min(end - begin for train, _ in splits for begin, end in train)
+    if season_length >= shortest:
+        raise ValueError(
+            f"season_length={season_length} needs more steps to train on, for the error that mase is relative to, than "
+            f"the {shortest} that a split has. Lower it or n_splits, or pass a longer series."
+        )
     collect = (lambda parts: parts) if is_panel else (lambda parts: parts[0])
 
     def cut(parts, bounds):
@@ -127,6 +134,18 @@ def backtest(
     if levels is not None:
         result.coverage = (np.concatenate(errors_of_quantiles) >= 0).mean(axis=(0, 1))
     return result
+
+
+def _known_parts(exog, given, is_panel):
+    """Known inputs of each series."""
+    try:
+        known = list(exog) if is_panel else [exog]
+        fit = len(known) == len(given) and all(len(k) == len(s) for k, s in zip(known, given, strict=True))
+    except TypeError:  # a scalar has no rows
+        fit = False
+    if not fit:
+        raise ValueError("exog must have one row for each time step of series, and of a panel one part a series.")
+    return known
 
 
 def _splits(lengths, n_splits, horizon, max_train_size, is_panel):

@@ -5,6 +5,10 @@ _TEMPLATE = """{summary}
     The network reads the last ``window`` values and says how what follows differs from a linear autoregression on them
     [1]_. One network is trained on all windows of one series, or of all series of a panel.
 
+    A forecaster stands outside of scikit-learn's pipelines and searches, which take rows for independent: `fit` gets a
+    series, `predict` what is to come. Parameters are compared by `fastrecur.forecasting.backtest`, over
+    `sklearn.model_selection.ParameterGrid` say, as in the examples.
+
     Parameters
     ----------
     window : int, default=24
@@ -30,8 +34,9 @@ _TEMPLATE = """{summary}
     hidden_size : int, default=32
         As in `{name_of_regressor}`, and so all the rest.
     early_stopping : bool, default=True
-        As there; kept out are the last windows in time, and those before them that reach into the same values. A single
-        window is trained on without.
+        As there; kept out are the last windows in time, and those before them that reach into the same values. Where
+        the latter are more than half of the windows before the validation, and of a single window, training goes on
+        without early stopping.
     num_layers, bidirectional, pooling, dropout, recurrent_dropout, init, solver, learning_rate_init, learning_rate
     momentum, alpha, batch_size, max_iter, tol, n_iter_no_change, validation_fraction, max_grad_norm, bptt_steps
     shuffle, random_state, warm_start, verbose, n_threads, device, dtype{more}
@@ -45,8 +50,12 @@ _TEMPLATE = """{summary}
         The linear part.
     n_features_in_ : int
         F, features of the series.
+    feature_names_in_ : array of shape (F,)
+        Names of the features, where fit saw a DataFrame with such.
     n_exog_ : int
         E, inputs known in advance.
+    exog_names_in_ : array of shape (E,)
+        Their names, where exog was a DataFrame.
     n_series_ : int
         Series that fit saw.
 
@@ -73,6 +82,17 @@ _TEMPLATE = """{summary}
     (6, 1)
     >>> bool(np.abs(forecaster.predict()[:, 0] - np.sin(np.arange(120, 126) * np.pi / 6) - 1.2).max() < 0.2)
     True
+
+    A search over parameters:
+
+    >>> from sklearn.model_selection import ParameterGrid
+    >>> from fastrecur.forecasting import backtest
+    >>> def error(parameters):
+    ...     forecaster = {name}(horizon=6, tol=1e-2, random_state=0, **parameters)
+    ...     return backtest(forecaster, series, n_splits=2).mae.mean()
+    >>> best = min(ParameterGrid({{"window": [12, 24], "hidden_size": [8]}}), key=error)
+    >>> sorted(best)
+    ['hidden_size', 'window']
     """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from fastrecur.forecasting.linear import FEWEST, LinearAutoregression, cross_fit
 from fastrecur.forecasting.parameters import ForecasterParameters
 from fastrecur.forecasting.time_index import read_times
 from fastrecur.forecasting.windows import Origin, all_windows, network_inputs, scale_of, unit_scale
-from fastrecur.series import read_panel
+from fastrecur.series import are_names, check_columns, read_panel
 
 #: Levels that a recursive forecast draws its paths between, besides those that are asked for.
 PATH_LEVELS = (0.01, 0.025, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 0.975, 0.99)
@@ -61,8 +62,9 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If a parameter will not do; a series is shorter than window + horizon, holds NaN, or has an irregular time
-            index; exog has another length or another index than the series. Nothing has been changed then.
+            If a parameter will not do; a series is shorter than window + horizon, holds NaN or numbers whose deviation
+            overflows, or has an irregular time index; exog has another length or another index than the series.
+            Nothing has been changed then.
 
         Warns
         -----
@@ -78,10 +80,12 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         for one, name in zip(panel, names, strict=True):
             check_length(len(one.values), name, self.window, span)
         known_scale: Any = None
+        known_columns = None
         if known is not None:
-            known_scale = scale_of(np.concatenate(known))
-            known = [known_scale.scaled(rows) for rows in known]
-        scales = [self._scale_of(one.values) for one in panel]
+            known_columns = known[0].columns
+            known_scale = scale_of(np.concatenate([rows.values for rows in known]), "exog")
+            known = [known_scale.scaled(rows.values) for rows in known]
+        scales = [self._scale_of(one.values, name) for one, name in zip(panel, names, strict=True)]
         scaled = [scale.scaled(one.values) for scale, one in zip(scales, panel, strict=True)]
         windows = all_windows(scaled, known, self.window, span)
         network, linear, varies = self._trained(windows, levels, len(panel))
@@ -93,10 +97,22 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         self.n_features_in_ = panel[0].values.shape[1]
         self.n_exog_ = 0 if known is None else known[0].shape[1]
         self.n_series_ = len(panel)
+        # Parameters as they were: what is set afterwards is for the next fit.
         self._fitted = {"window": int(self.window), "span": span, "strategy": self.strategy, "scaling": self.scaling}
+        self._fitted |= {"horizon": int(self.horizon), "seed": self._seed_of_paths()}
+        self._fitted["quantiles"] = None if levels is None else check_quantiles(self.quantiles).tolist()
+        self._remember_names(panel[0].columns, known_columns)
         self._levels_fitted, self._known_scale = levels, known_scale
         self._origins, self._is_panel = origins, is_panel
         return self
+
+    def _remember_names(self, columns, exog_columns):
+        self._fitted |= {"columns": columns, "exog_columns": exog_columns}
+        for attribute, names in (("feature_names_in_", columns), ("exog_names_in_", exog_columns)):
+            if are_names(names):
+                setattr(self, attribute, np.array(names, dtype=object))
+            elif hasattr(self, attribute):  # of a fit before
+                delattr(self, attribute)
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -114,8 +130,14 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         # 0.3 and 3 / 10 may differ in the last bit; what was asked for is kept.
         return levels[np.r_[True, np.diff(levels) > 1e-9]]
 
-    def _scale_of(self, values):
-        return unit_scale(values.shape[1]) if self.scaling is None else scale_of(values)
+    def _seed_of_paths(self):
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _scale_of(self, values, name):
+        scale = scale_of(values, name)
+        return unit_scale(values.shape[1]) if self.scaling is None else scale
 
     def _trained(self, windows, levels, n_series):
         history, known, targets = windows
@@ -126,7 +148,7 @@ class Forecaster(ForecasterParameters, BaseEstimator):
             linear = LinearAutoregression(history, known, targets)
             targets = targets - cross_fitted(history, known, targets)
         network = self._network(levels, (targets.shape[1] - 1) * n_series)
-        if len(history) == 1:  # nothing to keep out
+        if not network.keeps_enough(len(history)):
             network.set_params(early_stopping=False)
         network.fit(network_inputs(history, known), targets.reshape(len(targets), -1))
         return network, linear, targets.std(axis=0) > _NOTHING
@@ -163,8 +185,9 @@ class Forecaster(ForecasterParameters, BaseEstimator):
             The known inputs of the steps to come, where fit saw some. ``strategy="direct"`` reads those of all steps
             that it was fitted for, even if fewer are asked for.
         series : as in `fit`, default=None
-            What to continue instead of the series of fit, with the same features: a longer version of the same
-            series, or another one. Nothing is learned from it.
+            What to continue instead of the series of fit, with the same features. After a fit on one series: a longer
+            version of that, whose scale is kept. Of other series fit a panel: each is then taken in its own scale.
+            Nothing is learned from it.
         past_exog : as exog of `fit`, default=None
             The known inputs beside ``series``.
 
@@ -178,8 +201,8 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         NotFittedError
             If fit was not called.
         ValueError, TypeError
-            If the horizon is beyond what was fitted, known inputs are missing, of another length or other times, or
-            series is shorter than the window.
+            If the horizon is beyond what was fitted, known inputs are missing, of another length or other times,
+            series is shorter than the window, or columns of data frames differ from those of fit.
         """
         origins, values = self._forecast(horizon, exog, series, past_exog, None if self._is_of_means() else [0.5])
         values = values if self._is_of_means() else values[..., 0]
@@ -218,7 +241,7 @@ class Forecaster(ForecasterParameters, BaseEstimator):
         return self._levels_fitted is None
 
     def _asked_levels(self):
-        levels = check_quantiles(self.quantiles) if self.quantiles is not None else self._levels_fitted
+        levels = check_quantiles(self._fitted["quantiles"] if self.quantiles is None else self.quantiles)
         fitted = self._levels_fitted
         if np.abs(levels[:, np.newaxis] - fitted).min(axis=1).max() > 1e-9:
             raise ValueError(f"quantiles={levels.tolist()} were not fitted, but {fitted.tolist()}. Fit again.")
@@ -227,7 +250,7 @@ class Forecaster(ForecasterParameters, BaseEstimator):
     def _forecast(self, horizon, exog, series, past_exog, levels):
         """Origins, and forecasts (n, horizon, F), or of quantiles (n, horizon, F, Q)."""
         direct, span = self._fitted["strategy"] == "direct", self._fitted["span"]
-        horizon = checked_horizon(horizon, span if direct else int(self.horizon), span if direct else None)
+        horizon = checked_horizon(horizon, self._fitted["horizon"], span if direct else None)
         origins, is_panel = self._read_origins(series, past_exog)
         steps = max(horizon, span)
         known = self._read_future(exog, origins, is_panel, steps)
@@ -267,7 +290,7 @@ class Forecaster(ForecasterParameters, BaseEstimator):
 
     def _quantiles_of_paths(self, history, known, horizon, levels):
         """Quantiles, at each step, of paths that are drawn step by step from the network's own quantiles."""
-        random_state, n = check_random_state(self.random_state), len(history)
+        random_state, n = check_random_state(self._fitted["seed"]), len(history)
 
         def drawn(quantiles):
             u = random_state.uniform(size=quantiles.shape[:2])
@@ -293,6 +316,7 @@ class Forecaster(ForecasterParameters, BaseEstimator):
             raise ValueError(
                 f"series has {panel[0].values.shape[1]} feature(s), but fit saw {self.n_features_in_}. Pass the same."
             )
+        check_columns(panel[0], self._fitted["columns"], names[0])
         window = self._fitted["window"]
         for one, name in zip(panel, names, strict=True):
             check_length(len(one.values), name, window, 0)
@@ -301,15 +325,18 @@ class Forecaster(ForecasterParameters, BaseEstimator):
                 f"fit saw {self.n_exog_} known input(s), so that past_exog, those beside series, "
                 f"{'is needed' if self.n_exog_ else 'must be None'}."
             )
-        times = [read_times(one, name) for one, name in zip(panel, names, strict=True)]
+        fitted = self._origins if len(panel) == self.n_series_ else self._origins[:1] * len(panel)
+        times = [read_times(one, name, origin.times) for one, name, origin in zip(panel, names, fitted, strict=True)]
         known = None if past_exog is None else read_known(past_exog, panel, is_panel, names, "past_exog")
         if known is not None:
-            self._check_n_exog(known, "past_exog")
-            known = [self._known_scale.scaled(rows) for rows in known]
+            self._check_exog(known, "past_exog")
+            known = [self._known_scale.scaled(rows.values) for rows in known]
         origins = []
         for i, one in enumerate(panel):
             # One series of fit: it is taken for the same one, longer. Of several, each has its own scale.
-            scale = self._origins[0].scale if self.n_series_ == len(panel) == 1 else self._scale_of(one.values)
+            scale = (
+                self._origins[0].scale if self.n_series_ == len(panel) == 1 else self._scale_of(one.values, names[i])
+            )
             rows = None if known is None else known[i][-window:]
             origins.append(self._origin(one, scale.scaled(one.values[-window:]), rows, scale, times[i]))
         return origins, is_panel
@@ -336,13 +363,15 @@ class Forecaster(ForecasterParameters, BaseEstimator):
                     f"inputs of exactly these steps{', which strategy=direct was fitted for' * (self._span > 1)}."
                 )
             check_known_index(one, origin.times, steps, name)
-        self._check_n_exog([one.values for one in future], "exog")
+        self._check_exog(future, "exog")
         scaled = self._known_scale.scaled(np.stack([one.values for one in future]))
         return np.concatenate([np.stack([origin.known for origin in origins]), scaled], axis=1)
 
-    def _check_n_exog(self, known, name):
-        if known[0].shape[1] != self.n_exog_:
-            raise ValueError(f"{name} has {known[0].shape[1]} column(s), but in fit exog had {self.n_exog_}.")
+    def _check_exog(self, known, name):
+        n = known[0].values.shape[1]
+        if n != self.n_exog_:
+            raise ValueError(f"{name} has {n} column(s), but in fit exog had {self.n_exog_}.")
+        check_columns(known[0], self._fitted["exog_columns"], name)
 
     def _laid_out(self, origins, values, container):
         origins, is_panel = origins

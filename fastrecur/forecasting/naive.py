@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from fastrecur.forecasting import time_index
+from fastrecur.forecasting.arguments import checked_horizon
 from fastrecur.series import read_panel
 
 _COUNT = [Interval(Integral, 1, None, closed="left")]
@@ -79,9 +80,16 @@ class SeasonalNaive(BaseEstimator):
         Returns
         -------
         forecast : array of shape (horizon, F), Series or DataFrame; list of such for a panel
+
+        Raises
+        ------
+        NotFittedError
+            If fit was not called.
+        ValueError, TypeError
+            If the horizon is no whole number of at least 1, or `fit` would refuse the series.
         """
         check_is_fitted(self, "_origins")
-        horizon = self.horizon if horizon is None else horizon
+        horizon = checked_horizon(horizon, self.horizon, None)
         origins, is_panel = (self._origins, self._is_panel) if series is None else self._read(series)
         forecasts = []
         for season, frame, times in origins:

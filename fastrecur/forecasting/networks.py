@@ -13,7 +13,8 @@ from fastrecur.estimators.quantiles import SequenceQuantileRegressor
 class WindowRegressor(SequenceQuantileRegressor):
     """Takes windows in the order of time, and validates on the last ones.
 
-    Of the windows before those, ``gap`` are left out: what follows them is in the validation too.
+    Of the windows before those, ``gap`` are left out: what follows them is in the validation too. Where that would be
+    more than half of them, nothing should be kept out: see `keeps_enough`.
     """
 
     gap: int = 0
@@ -23,7 +24,12 @@ class WindowRegressor(SequenceQuantileRegressor):
     def _split_rows(self, values, n_sequences, n_validation, seed):
         n_train = n_sequences - n_validation
         rows = np.arange(n_sequences)
-        return rows[: n_train - self.gap if n_train > self.gap else n_train], rows[n_train:]
+        return rows[: n_train - self.gap], rows[n_train:]
+
+    def keeps_enough(self, n_windows: int) -> bool:
+        """Whether validation, and the gap before it, leave at least half of the other windows to train on."""
+        n_train = n_windows - int(np.ceil(self.validation_fraction * n_windows))
+        return n_windows > 1 and 2 * self.gap <= max(n_train, 0)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

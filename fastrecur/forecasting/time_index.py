@@ -19,7 +19,7 @@ class Times:
     """Where a series ended, in plain Python as far as may be: ``last``, the number behind the last label.
 
     ``step`` is the name of a frequency of pandas (itself where the name does not say all) or an int; ``unit`` and
-    ``zone`` are those of dates.
+    ``zone``, a name or where that does not say all itself, are those of dates.
     """
 
     kind: str
@@ -27,17 +27,32 @@ class Times:
     step: Any
     name: Any
     unit: str | None = None
-    zone: str | None = None
+    zone: Any = None
 
     def after(self, n_steps: int) -> Any:
-        """Return the index of the ``n_steps`` that follow."""
+        """Return the index of the ``n_steps`` that follow.
+
+        Raises
+        ------
+        ValueError
+            If one of them is a local time that there is not, or twice.
+        """
         import pandas as pd
 
         n = n_steps + 1
         if self.kind == "dates":
             last = pd.DatetimeIndex(np.array([self.last], f"M8[{self.unit}]"))
             last = last if self.zone is None else last.tz_localize("UTC").tz_convert(self.zone)
-            index = pd.date_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
+            try:
+                index = pd.date_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
+            except Exception as error:  # of pandas or pytz, as their versions have it
+                if self.zone is None:
+                    raise
+                raise ValueError(
+                    f"One of the {n_steps} step(s) after {last[0]} is a local time that does not exist, or exists "
+                    f"twice, as the clocks are changed ({error}). Convert the series' "
+                    "index to UTC: tz_convert('UTC')."
+                ) from error
         elif self.kind == "periods":
             index = pd.period_range(pd.Period(ordinal=self.last, freq=self.step), periods=n)
         elif self.kind == "durations":
@@ -48,8 +63,11 @@ class Times:
         return index[1:].rename(self.name)
 
 
-def read_times(series: Series, name: str) -> Times | None:
+def read_times(series: Series, name: str, fitted: Times | None = None) -> Times | None:
     """Read the index of a pandas frame; None for anything else.
+
+    ``fitted`` are those of the series in fit, None for that itself: an index without a frequency that goes in its steps
+    is taken to do so, as few rows do not tell days from days of business.
 
     Raises
     ------
@@ -63,20 +81,21 @@ def read_times(series: Series, name: str) -> Times | None:
     index = series.frame.index
     if isinstance(index, pd.PeriodIndex):
         _check_rising(index, name)
-        _check_steps(index, index.asi8, 1, name)
+        _check_steps(index, index.asi8, index.freq.n, name)
         return Times("periods", int(index.asi8[-1]), index.freqstr, index.name)
     if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
         _check_rising(index, name)
-        step = index.freq or (_inferred(index) if len(index) > 2 else None)
+        kind = "durations" if isinstance(index, pd.TimedeltaIndex) else "dates"
+        step = index.freq or _step_of_fit(index, kind, fitted) or _inferred(index)
         if step is None:
             _check_steps(index, index.asi8, None, name)
             step = index[1] - index[0] if len(index) > 1 else None
         if step is None:
             raise ValueError(f"The index of {name} has one time and no frequency. Set one: series.asfreq('D').")
         last = int(index.asi8[-1])
-        if isinstance(index, pd.TimedeltaIndex):
+        if kind == "durations":
             return Times("durations", last, _named(step), index.name, index.unit)
-        return Times("dates", last, _named(step), index.name, index.unit, None if index.tz is None else str(index.tz))
+        return Times("dates", last, _named(step), index.name, index.unit, _named_zone(index.tz))
     if isinstance(index, pd.MultiIndex) or index.dtype.kind not in "iu":
         raise TypeError(
             f"The index of {name} is of dtype {index.dtype}, which says no time. Use dates (pandas.to_datetime), "
@@ -84,17 +103,62 @@ def read_times(series: Series, name: str) -> Times | None:
         )
     _check_rising(index, name)
     labels = index.to_numpy()
-    step = int(labels[1] - labels[0]) if len(labels) > 1 else 1
+    if len(labels) > 1:
+        step = int(labels[1] - labels[0])
+    else:
+        step = fitted.step if fitted is not None and fitted.kind == "numbers" else 1
     _check_steps(index, labels, step, name)
     return Times("numbers", int(labels[-1]), step, index.name)
+
+
+def _step_of_fit(index: Any, kind: str, fitted: Times | None) -> Any:
+    """Return the step of fit where the index goes in it, None otherwise."""
+    import pandas as pd
+
+    if fitted is None or fitted.kind != kind:
+        return None
+    ranges = {"dates": pd.date_range, "durations": pd.timedelta_range}
+    try:
+        expected = ranges[kind](index[0], periods=len(index), freq=fitted.step)
+    except Exception:  # local times that do not exist: not the steps of this index
+        return None
+    return fitted.step if (index == expected).all() else None
 
 
 def _inferred(index: Any) -> Any:
     import pandas as pd
 
+    if len(index) < 3:
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas 3, about the type of what it returns: either will do
-        return pd.infer_freq(index)
+        return pd.infer_freq(index) or _months(index)
+
+
+def _months(index: Any) -> Any:
+    """Return the offset between dates on one day of their months (the 15th, say), None if they are not that."""
+    import pandas as pd
+
+    if not isinstance(index, pd.DatetimeIndex):
+        return None
+    steps = np.diff(np.asarray(12 * index.year + index.month))
+    local = index.tz_localize(None)
+    within = local - local.to_period("M").to_timestamp()
+    if (steps == steps[0]).all() and steps[0] > 0 and (within == within[0]).all():
+        return pd.DateOffset(months=int(steps[0]))
+    return None
+
+
+def _named_zone(zone: Any) -> Any:
+    """Return the name of a time zone, or itself where pandas makes another of the name."""
+    import pandas as pd
+
+    if zone is None:
+        return None
+    try:
+        return str(zone) if pd.Timestamp(0, tz=str(zone)).tz == zone else zone
+    except (ValueError, LookupError, OSError):  # the name of dateutil's is a path
+        return zone
 
 
 def _named(step: Any) -> Any:
@@ -102,7 +166,10 @@ def _named(step: Any) -> Any:
     from pandas.tseries.frequencies import to_offset
 
     offset = to_offset(step)
-    return offset.freqstr if to_offset(offset.freqstr) == offset else offset
+    try:
+        return offset.freqstr if to_offset(offset.freqstr) == offset else offset
+    except ValueError:  # a DateOffset of some months has a name that cannot be read
+        return offset
 
 
 def _check_rising(index: Any, name: str) -> None:

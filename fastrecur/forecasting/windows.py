@@ -27,9 +27,23 @@ class Scale(NamedTuple):
         return values * self.deviation + self.mean
 
 
-def scale_of(values: NDArray) -> Scale:
-    """Return the scale of rows (T, F); the deviation of a constant feature is 1."""
-    mean, deviation = values.mean(axis=0), values.std(axis=0)
+def scale_of(values: NDArray, name: str) -> Scale:
+    """Return the scale of rows (T, F); the deviation of a constant feature is 1.
+
+    Raises
+    ------
+    ValueError
+        If the numbers are so large that their deviation overflows.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+    bad = ~(np.isfinite(mean) & np.isfinite(deviation))
+    if bad.any():
+        feature = int(bad.argmax())
+        raise ValueError(
+            f"Feature {feature} of {name} has values up to {np.abs(values[:, feature]).max():.3g}, whose standard "
+            "deviation overflows. Divide them by a constant first."
+        )
     constant = deviation <= 10 * np.finfo(float).eps * np.abs(mean)
     return Scale(mean, np.where(constant, 1.0, deviation))
 

@@ -62,10 +62,22 @@ class NetworkWeights:
         return w_ih, w_hh, bias, np.zeros_like(bias)
 
     def head(self) -> tuple[NDArray, NDArray]:
-        """Weight (K, D*H) and bias (K,) of the head; of a regressor such as give its predictions."""
+        """Weight (K, D*H) and bias (K,) of the head; of a regressor such as give its predictions.
+
+        Raises
+        ------
+        ValueError
+            If the outputs are quantiles, as those of a forecaster's network: they are sorted besides, by no head.
+        """
         weight, bias = self.arrays["head_weight"], self.arrays["head_bias"]
         if self.scale is None or self.mean is None:
             return weight.copy(), bias.copy()
+        if len(bias) != len(self.scale):
+            raise ValueError(
+                f"The head gives {len(bias) // len(self.scale)} quantiles of each of {len(self.scale)} target(s), "
+                "which predict sorts and no other library's head does. Export a regressor without quantiles, or "
+                "part='recurrent' alone."
+            )
         scaled = weight * self.scale[:, np.newaxis], bias * self.scale + self.mean
         return scaled[0].astype(weight.dtype), scaled[1].astype(bias.dtype)
 

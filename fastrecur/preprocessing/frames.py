@@ -46,7 +46,8 @@ def sequences_from_frame(
     ------
     ValueError
         If a column is not there, the frame has no rows, an id or a time is missing, an id has a time twice, or, unless
-        `step` is None, the times of an id are not one step apart; id and time are named.
+        `step` is None, the times of an id are not one step apart; id and time are named. Or if
+            an integer is larger than int64 holds.
     TypeError
         If `frame` is no data frame, or a column does not hold what it should.
 
@@ -84,7 +85,7 @@ def sequences_from_frame(
     order = np.lexsort((times.numbers, codes))
     labels = list(numbers)
     check_spacing(times, order, codes, labels, step)
-    values = _stacked([_numbers(table[name]) for name in names])[order]
+    values = _stacked([_numbers(table[name]) for name in names], names)[order]
     lengths = np.bincount(codes).astype(np.int64)
     sequences = Sequences(values, np.cumsum(lengths) - lengths, lengths, "ragged", isinstance(columns, str))
     rows = values[:, 0] if isinstance(columns, str) else values
@@ -161,9 +162,15 @@ def _numbers(column: nw.Series) -> NDArray:
     return np.asarray(column.to_numpy())
 
 
-def _stacked(parts: list[NDArray]) -> NDArray:
+def _stacked(parts: list[NDArray], names: list[str]) -> NDArray:
     kinds = {part.dtype.kind for part in parts}
     if kinds <= set("iu"):
-        return np.column_stack(parts).astype(np.int64)
+        for part, name in zip(parts, names, strict=True):
+            if part.dtype == np.uint64 and part.max() > np.iinfo(np.int64).max:
+                raise ValueError(
+                    f"columns: column {name!r} of frame holds {part.max()}, more than int64 can. Cast it to float64, "
+                    "or number its values."
+                )
+        return np.column_stack([part.astype(np.int64) for part in parts])  # of int64 and uint64, NumPy makes floats
     same = {part.dtype for part in parts} == {np.dtype(np.float32)}
     return np.column_stack(parts).astype(np.float32 if same else np.float64)

@@ -24,11 +24,14 @@ class Times:
         Unit of NumPy, None for numbers.
     kind : {"", "M", "m"}
         NumPy's kind: dates "M", durations "m".
+    single : bool
+        Whether the numbers came as float32 or less, and are rounded as those are.
     """
 
     numbers: NDArray
     unit: str | None = None
     kind: str = ""
+    single: bool = False
 
     @classmethod
     def read(cls, column: nw.Series, name: str, keys: list) -> Times:
@@ -52,13 +55,19 @@ class Times:
             return cls(values.astype(np.int64), "us", "M")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise _without_time(~np.isfinite(values), name, keys)
-        return cls(values.astype(np.float64 if values.dtype.kind == "f" else np.int64))
+        single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+        return cls(values.astype(np.float64 if values.dtype.kind == "f" else np.int64), single=single)
 
     def text(self, number: Any) -> str:
         """Write the time that is ``number``."""
         if self.unit is None:
             return f"{number:g}" if isinstance(number, float) else str(number)
-        return str(np.array(number).astype(f"{self.kind}8[{self.unit}]"))
+        value = np.array(number).astype(f"{self.kind}8[{self.unit}]")
+        if self.kind == "m" and self.unit not in ("Y", "M"):
+            whole = value.astype("m8[us]")
+            if whole == value:  # no nanoseconds
+                return str(whole.item()).removesuffix(", 0:00:00")
+        return str(value)
 
     def in_months(self) -> Times | None:
         """Return the times counted in months, or None where the days of the months differ."""
@@ -122,7 +131,7 @@ what is unknown, or pass step=None if the times only give the order.
             times, numbers = monthly, monthly.numbers[order]
             gaps = numbers[within + 1] - numbers[within]
         wanted = _most_common(gaps)
-    uneven = ~_equal(gaps, wanted, numbers)
+    uneven = ~_equal(gaps, wanted, numbers, times.single)
     if uneven.any():
         index = int(uneven.argmax())
         raise _gap(
@@ -151,10 +160,11 @@ def _most_common(gaps: NDArray) -> Any:
     return gaps[first[counts.argmax()]]
 
 
-def _equal(gaps: NDArray, step: Any, numbers: NDArray) -> NDArray[np.bool_]:
+def _equal(gaps: NDArray, step: Any, numbers: NDArray, single: bool) -> NDArray[np.bool_]:
     if gaps.dtype.kind != "f":
         return gaps == step
-    return np.abs(gaps - step) <= 1e-6 * step + 4 * np.spacing(np.abs(numbers).max())
+    largest = np.abs(numbers).max().astype(np.float32 if single else np.float64)
+    return np.abs(gaps - step) <= 1e-6 * step + 4 * float(np.spacing(largest))
 
 
 def _number_of_step(times: Times, step: Any) -> Any:

@@ -44,8 +44,8 @@ class SequenceTokenizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         Whether phrases are put into lower case first.
     token_pattern : str, default=r"<unk>|\w+(?:['\u2019]\w+)*|[^\w\s]"
         Regular expression of a word; what it does not match is left out. With one group in parentheses the group is
-        the word. The default finds words with their inner apostrophes, each sign of punctuation, and the name of the
-        unknown word. Has no effect with ``level="char"``.
+        the word; empty matches are none. The default finds words with their inner apostrophes, each sign of
+        punctuation, and the name of the unknown word. Has no effect with ``level="char"``.
 
     Attributes
     ----------
@@ -336,7 +336,10 @@ class SequenceTokenizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         if self.level == "char":
             return str.lower if self.lowercase else str
         find = _compiled(self.token_pattern).findall
-        return (lambda phrase: find(phrase.lower())) if self.lowercase else find
+        # Empty is what a group does not take part in, and what matches between two characters.
+        if self.lowercase:
+            return lambda phrase: filter(None, find(phrase.lower()))
+        return lambda phrase: filter(None, find(phrase))
 
 
 class _Numbering(dict):

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from fastrecur.series import read_panel
+from fastrecur.series import are_names, check_columns, read_panel
 
 
 class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
@@ -33,6 +33,8 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     ----------
     n_features_in_ : int
         F, 1 for a series (T,).
+    feature_names_in_ : ndarray of shape (F,)
+        Names of the features, where fit saw a DataFrame with such.
 
     Examples
     --------
@@ -82,7 +84,11 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         panel, _ = read_panel(series)
         for place, one in self._named(panel):
             self._check_length(one, place)
-        self.n_features_in_ = panel[0].values.shape[1]
+        self.n_features_in_, self._columns = panel[0].values.shape[1], panel[0].columns
+        if are_names(self._columns):
+            self.feature_names_in_ = np.array(self._columns, dtype=object)
+        elif hasattr(self, "feature_names_in_"):  # of a fit before
+            del self.feature_names_in_
         return self
 
     def transform(self, series: Any) -> tuple[NDArray, NDArray]:
@@ -195,6 +201,7 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
                 f"series does not match: X has {panel[0].values.shape[1]} features, but {type(self).__name__} is "
                 f"expecting {self.n_features_in_} features as input. Pass the features that fit saw."
             )
+        check_columns(panel[0], self._columns, "series")
         return panel
 
     def _named(self, panel):

@@ -15,10 +15,50 @@ def test_columns_of_a_file(tmp_path):
     path = tmp_path / "load.csv"
     path.write_text("day,load,heat\n1,2.5,7\n2,3.5,8\n\n3,4.5,x\n")
     np.testing.assert_array_equal(forecast.read_column(path, "load"), [2.5, 3.5, 4.5])
-    with pytest.raises(ValueError, match=r"Line 4 of .* has no number in the column 'heat'"):
+    with pytest.raises(ValueError, match=r"Line 5 of .* has no number in the column 'heat'"):
         forecast.read_column(path)
     with pytest.raises(ValueError, match=r"no column 'cold'\. It has day, load, heat"):
         forecast.read_column(path, "cold")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (None, [], "FileNotFoundError"),
+        ("", [], r"has 0 line\(s\)\. Give a header"),
+        ("load\n", [], r"has 1 line\(s\)"),
+        ("load\n1\nnan\n", [], r"Line 3 of .* has no number in the column 'load'"),
+        ("load\n1\n", ["--column", "heat"], "no column 'heat'. It has load"),
+        ("load\n" + 58 * "1\n", ["--window", "2"], "--window 2, --season 12 and 4 forecasts .* need 62"),
+        (
+            "load\n" + 83 * "1\n",
+            [],
+            "has 83 steps, but --window 24, --season 12 and 4 forecasts of --horizon 12 need 84",
+        ),
+    ],
+)
+def test_bad_files(text, options, message, tmp_path):
+    path = tmp_path / "load.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        forecast.main(["--csv", str(path), *options])
+
+
+@pytest.mark.parametrize(
+    ("example", "options", "message"),
+    [
+        (forecast, ["--horizon", "0"], "--horizon must be at least 1, found 0"),
+        (forecast, ["--window", "0"], "--window must be at least 1, found 0"),
+        (stream, ["--past", "100"], "--past must be at least 192, found 100"),
+        (stream, ["--faults", "-1"], "--faults must be at least 0"),
+        (stream, ["--steps", "100", "--faults", "10"], "--steps must be at least 104 for 10 faults, found 100"),
+    ],
+)
+def test_bad_options(example, options, message, capsys):
+    with pytest.raises(SystemExit):
+        example.main(options)
+    assert message in capsys.readouterr().err
 
 
 def test_the_table_of_a_forecast():
@@ -81,8 +121,10 @@ def test_outcomes():
     np.testing.assert_allclose(found.microseconds, 1.0)
 
 
-def test_stream_runs(capsys):
-    stream.main(["--steps", "200", "--past", "400", "--faults", "5"])
+def test_stream_runs(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    stream.main(["--steps", "200", "--past", "400", "--faults", "5", "--plot", str(tmp_path / "stream.png")])
+    assert (tmp_path / "stream.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     for text in ("400 of the past", "of 5", "predict_step", "false"):
         assert text in printed

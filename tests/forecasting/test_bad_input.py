@@ -146,6 +146,17 @@ def test_quantiles_that_were_not_fitted(quick, waves):
         forecaster.predict_quantiles()
 
 
+@pytest.mark.parametrize(("horizon", "error"), [(2.5, TypeError), (0, ValueError), (-1, ValueError)])
+def test_horizons_of_the_seasonal_naive(horizon, error):
+    with pytest.raises(error, match="horizon must be"):
+        SeasonalNaive().fit([1.0, 2.0]).predict(horizon)
+
+
+def test_masked_values_of_the_seasonal_naive():
+    with pytest.raises(ValueError, match=r"series has 1 masked value\(s\)"):
+        SeasonalNaive().fit(np.ma.masked_greater(np.arange(5.0), 3))
+
+
 def test_not_fitted(quick):
     for method in (quick().predict, quick(quantiles=[0.5]).predict_quantiles, SeasonalNaive().predict):
         with pytest.raises(NotFittedError):
@@ -175,6 +186,12 @@ def test_seasonal_naive_and_backtest():
         ({"season_length": -1}, ValueError, "season_length must be at least 1"),
         ({"n_splits": 5, "horizon": 6}, ValueError, "series has 30 time step.*need more than 30"),
         ({"exog": np.arange(29.0)}, ValueError, "exog must have one row"),
+        ({"exog": 1.0}, ValueError, "exog must have one row"),
+        ({"exog": np.array(1.0)}, ValueError, "exog must have one row"),
+        ({"max_train_size": 0}, ValueError, "max_train_size must be at least 1"),
+        ({"max_train_size": 2.5}, TypeError, "max_train_size must be an int"),
+        ({"season_length": 25}, ValueError, "season_length=25 needs more steps to train on.* than the 25 that a split"),
+        ({"season_length": 4, "max_train_size": 4}, ValueError, "than the 4 that a split has"),
     ):
         with pytest.raises(error, match=text):
             backtest(SeasonalNaive(), series, **parameters)

@@ -319,3 +319,11 @@ def test_search_over_a_pipeline():
 def test_a_column_of_a_frame():
     frame = pd.DataFrame({"text": PHRASES, "other": [1, 2, 3]})
     assert lists(SequenceTokenizer().fit_transform(frame["text"])) == lists(SequenceTokenizer().fit_transform(PHRASES))
+
+
+@pytest.mark.parametrize(("pattern", "words"), [(r"(\w+)|[!?]", {"no", "yes"}), (r"\w+|\b", {"no", "yes"})])
+def test_empty_matches_are_no_words(pattern, words):
+    tokenizer = SequenceTokenizer(token_pattern=pattern).fit(["no! no?", "yes"])
+    assert set(tokenizer.get_feature_names_out()[1:]) == words
+    with pytest.raises(ValueError, match="Phrase 0 of X has no word that token_pattern finds"):
+        tokenizer.transform(["!!"])
