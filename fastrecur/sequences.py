@@ -261,7 +261,10 @@ def _check_numbers(array: NDArray, name: str) -> NDArray:
             f"Complex data not supported: {name} has dtype {array.dtype}. Pass real and imaginary part as two features."
         )
     if kind in "UST":
-        raise ValueError(f"{name} holds strings (dtype {array.dtype}). Convert them to numbers first.")
+        raise ValueError(
+            f"{name} holds strings (dtype {array.dtype}). Convert them to numbers first; SequenceTokenizer turns text "
+            "into tokens."
+        )
     if kind != "O":
         raise TypeError(f"{name} has dtype {array.dtype}, which holds no numbers. Convert it to float32 or float64.")
     numbers = np.empty(array.shape)
