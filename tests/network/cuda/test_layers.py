@@ -68,6 +68,14 @@ def test_inference_and_steps_equal_the_cpu(cell):
     assert_close(parts(state), parts(final), 1e-12)
 
 
+@each_cell
+def test_inference_keeps_the_final_states_of_every_layer(cell):
+    x = np.random.default_rng(0).normal(size=(2, 2, 3))
+    host, device = pair(cell, num_layers=3, dtype="float64")
+    expected, actual = (layer.forward(x, training=False) for layer in (host, device))
+    assert_close([actual[0], *parts(actual[1])], [expected[0], *parts(expected[1])], 1e-12)
+
+
 def test_written_and_loaded_parameters_count_at_the_next_call():
     x = np.ones((1, 2, 3))
     host, device = pair("gru", dtype="float64")
