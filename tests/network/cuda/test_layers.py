@@ -144,5 +144,37 @@ def test_a_pickle_computes_the_same():
     np.testing.assert_array_equal(again.forward(x)[0], y)
 
 
+def without_a_gpu(monkeypatch):
+    """As on a machine without package or driver."""
+    monkeypatch.setattr(runtime, "SIMULATED", False)
+    monkeypatch.setattr(runtime, "cuda", None)
+    monkeypatch.setattr(runtime, "_why_no_package", "no package for CUDA is installed")
+
+
+def test_a_pickle_loads_without_a_gpu_and_says_what_is_missing(monkeypatch):
+    data = pickle.dumps(pair("gru")[1])
+    without_a_gpu(monkeypatch)
+    layer = pickle.loads(data)
+    assert layer.parameters["weight_hh_l0"].shape == (15, 5)
+    for call in (lambda: layer.forward(np.ones((1, 2, 3))), lambda: layer.step(np.ones((1, 3)))):
+        with pytest.raises(RuntimeError, match="no package for CUDA is installed"):
+            call()
+
+
+def test_a_pickle_of_auto_takes_the_device_where_it_is_loaded(monkeypatch):
+    x = np.ones((1, 2, 3))
+    layer = LSTM(3, 5, device="auto", dtype="float64", random_state=0)
+    y, data = layer.forward(x)[0], pickle.dumps(layer)
+    with monkeypatch.context() as context:
+        without_a_gpu(context)
+        on_host = pickle.loads(data)
+        assert on_host.device == "cpu"
+        np.testing.assert_allclose(on_host.forward(x)[0], y, rtol=0, atol=1e-12)
+        data = pickle.dumps(on_host)
+    back = pickle.loads(data)
+    assert back.device == "cuda"
+    np.testing.assert_array_equal(back.forward(x)[0], y)
+
+
 def test_auto_takes_the_device_that_is_there():
     assert LSTM(3, 5, device="auto").device == "cuda"
