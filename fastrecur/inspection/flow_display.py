@@ -127,18 +127,9 @@ class GradientFlowDisplay:
         TypeError, ValueError
             If ``flows`` is no such dict, or empty.
         """
-        if not isinstance(flows, Mapping):
-            kind = type(flows).__name__
-            raise TypeError(f"flows must be a dict of what gradient_flow returned by name, found a {kind}.")
-        if "by_lag" in flows:
-            raise TypeError("flows must be a dict of Bunches by name, found one Bunch. Pass {name: flow}.")
-        if not flows:
-            raise ValueError("flows is empty. Pass at least one Bunch that gradient_flow returned, by name.")
+        _check_flows(flows)
         by_lag = {}
         for name, flow in flows.items():
-            if not isinstance(flow, Mapping) or "by_lag" not in flow:
-                kind = type(flow).__name__
-                raise TypeError(f"flows[{name!r}] must be a Bunch that gradient_flow returned, found a {kind}.")
             if "by_lag_reverse" in flow:
                 by_lag[f"{name}, forward"], by_lag[f"{name}, reverse"] = flow.by_lag, flow.by_lag_reverse
             else:
@@ -178,6 +169,20 @@ class GradientFlowDisplay:
             self.ax_.axhline(MEMORY, color="0.45", linewidth=0.9, zorder=0, label=label)
         self.ax_.legend(loc="best", framealpha=0.85, fontsize="small", handlelength=3)
         return self
+
+
+def _check_flows(flows: Any) -> None:
+    if not isinstance(flows, Mapping):
+        kind = type(flows).__name__
+        raise TypeError(f"flows must be a dict of what gradient_flow returned by name, found a {kind}.")
+    if "by_lag" in flows:
+        raise TypeError("flows must be a dict of Bunches by name, found one Bunch. Pass {name: flow}.")
+    if not flows:
+        raise ValueError("flows is empty. Pass at least one Bunch that gradient_flow returned, by name.")
+    for name, flow in flows.items():
+        if not isinstance(flow, Mapping) or "by_lag" not in flow:
+            kind = type(flow).__name__
+            raise TypeError(f"flows[{name!r}] must be a Bunch that gradient_flow returned, found a {kind}.")
 
 
 def _distinct(names: list[str]) -> list[str]:

@@ -211,7 +211,7 @@ class GateDisplay:
         axes.set_xticklabels(texts, **turned)
 
 
-def _of_one_sequence(activations: Mapping[str, NDArray]) -> dict[str, NDArray]:
+def _of_one_sequence(activations: Any) -> dict[str, NDArray]:
     """Return the maps of one sequence as arrays, all of one shape (T, H)."""
     if not isinstance(activations, Mapping):
         kind = type(activations).__name__
