@@ -9,7 +9,8 @@ of the weights that registers do not hold, and then barriers, activations and th
 import math
 from typing import NamedTuple
 
-from fastrecur.kernels.cuda.layout import GATES, SIZES, Layout, block_layout, padded
+from fastrecur.kernels.cuda.layout import SIZES, Layout, block_layout, padded
+from fastrecur.network.parameters import GATES
 
 BARRIER, ACTIVATIONS, SHARED_LATENCY, FMA_LATENCY = 40, 160, 30, 4
 

@@ -10,8 +10,9 @@ an LSTM whose forget gates stay at sigmoid(1), where they begin, to 1e-37; an LS
 over 200 steps kept 1e-1. Sequences of fewer steps are passed over on purpose: on the 150 steps of GunPoint an RNN at
 its defaults, which learns nothing there, has a share between 1 and 1e-40, by the seed and the size of the batches.
 
-Not measured: after `partial_fit` (a fit has no end there), where ``bptt_steps`` cuts the gradient off by itself, and
-where the fit was interrupted or its loss was not finite.
+Measured on the CPU, wherever the fit was. Not measured: after `partial_fit` (a fit has no end there), where
+``bptt_steps`` is shorter than the longest sequence and cuts the gradient off by itself, and where the fit was
+interrupted or its loss was not finite.
 
 Exploding. The loss or the weights are not finite; or, in any epoch, the mean norm of the gradients before clipping was
 over `EXPLODED`, or `GROWN` times that of the first epoch and over `GROWN` too (a loss near 0 has gradients near 0: they
@@ -24,8 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrecur.exceptions import ExplodingGradientWarning, VanishingGradientWarning
+from fastrecur.kernels.cpu.losses import QuantileTargets
 from fastrecur.network.flow import state_gradients
 from fastrecur.network.gradient import Targets
+from fastrecur.network.model import Model
 
 #: See the module's docstring.
 LONG, SAMPLED, VANISHED = 200, 16, 1e-12
@@ -54,10 +57,8 @@ def warn_of_gradients(training: Any) -> None:
 def diverged_text(training: Any) -> str:
     """Text of the warning of a loss, or of weights, that are not finite."""
     epochs = training.record.epochs
-    text = (
-        f"The loss or the weights were no longer finite in epoch {len(epochs) + 1}: the weights of the epoch before "
-        "are kept."
-    )
+    kept = "of the epoch before" if epochs else "that the fit began with"
+    text = f"The loss or the weights were no longer finite in epoch {len(epochs) + 1}: the weights {kept} are kept."
     if epochs:
         text += f" Its loss was {epochs[-1].loss:.3g}, its mean gradient norm {epochs[-1].norm:.3g} before clipping."
     return f"{text} {_remedy(training)}"
@@ -67,19 +68,38 @@ def vanished(training: Any) -> Vanished | None:
     """Measure whether the gradient dies before the first tenth of long sequences; None where it does not."""
     sequences, rows = training.sequences, training.rows
     lengths = sequences.lengths[rows]
-    if training.estimator.bptt_steps is not None or lengths.max() < LONG:
+    cut = training.estimator.bptt_steps
+    if lengths.max() < LONG or (cut is not None and cut < lengths.max()):
         return None
     longest = rows[np.argsort(-lengths, kind="stable")[:SAMPLED]]
     longest = longest[sequences.lengths[longest] >= LONG]
-    record, model = training.record, training.model
-    model.parameters.flat[:] = record.weights if training.validation is None else record.best_weights
-    model.refresh()
-    values = training.targets.values
-    targets = Targets(training.targets.loss, values, np.ones(len(values)))
+    model, targets = _fitted_model(training), _targets_of(training, longest)
     found = state_gradients(model, sequences.take(longest), targets, 1, layer=0)  # too little work for more threads
     norms = found.hidden.max(axis=0)
     share = max(_share(norms[start : start + length]) for start, length in _spans(sequences, longest))
     return Vanished(int(lengths.max()), share) if share < VANISHED else None
+
+
+def _fitted_model(training):
+    """The network that the fit leaves, on the CPU, whatever device it was trained on."""
+    record = training.record
+    model = Model(training.model.cell, **training.estimator._architecture)
+    model.parameters.flat[:] = record.weights if training.validation is None else record.best_weights
+    model.refresh()
+    return model
+
+
+def _targets_of(training, rows):
+    """Targets, all of the same weight, of the sequences ``rows`` as `Sequences.take` numbers them.
+
+    Targets of time steps stay as they are: their places are those of the steps in the stack of all sequences.
+    """
+    loss, values, weights = training.targets
+    if training.model.pooling is not None:
+        weights = weights[rows]
+        quantiles = isinstance(values, QuantileTargets)
+        values = values._replace(values=values.values[rows]) if quantiles else values[rows]
+    return Targets(loss, values, np.ones_like(weights))
 
 
 def _spans(sequences, rows):
@@ -93,17 +113,20 @@ def _share(norms):
 
 
 def _vanished_text(training, found):
-    cell, estimator = training.model.cell, training.estimator
-    remedies = ["shorter sequences"]
-    if estimator.init not in ("chrono", "irnn"):
-        irnn = 'nonlinearity="relu" with init="irnn"'
-        remedies.insert(0, irnn + ' or init="default" (orthogonal)' if cell == "rnn" else 'init="chrono"')
+    cell, estimator, remedies = training.model.cell, training.estimator, ["shorter sequences"]
     if cell == "rnn":
+        if estimator.init == "pytorch":
+            remedies.insert(0, 'init="default" (orthogonal)')
+        if estimator.init != "irnn":
+            relu = estimator.nonlinearity == "relu"
+            remedies.insert(0, 'init="irnn"' if relu else 'nonlinearity="relu" with init="irnn"')
         remedies.insert(0, "an LSTM or a GRU")
+    elif estimator.init != "chrono":
+        remedies.insert(0, 'init="chrono"')
     return (
         f"The gradient dies on its way back through {found.n_steps} time steps: in none of the longest sequences does "
         f"more than {found.share:.1g} of its largest norm reach the first tenth, so that nothing there can be learned. "
-        f"If what happens there matters, try {', '.join(remedies[:-1])}, or {remedies[-1]}. "
+        f"If what happens there matters, try {', or '.join(remedies)}. "
         "fastrecur.inspection.gradient_flow shows where it dies."
     )
 
@@ -121,8 +144,13 @@ def _exploded(training):
 
 def _remedy(training):
     """What would do against a gradient that explodes."""
-    clip = "Set max_grad_norm" if np.isinf(training.max_norm) else f"Lower max_grad_norm={training.max_norm:g}"
-    text = f"{clip}, lower learning_rate_init, scale X, shorten the sequences or set bptt_steps"
+    if training.estimator.solver == "lbfgs":  # which reads neither max_grad_norm nor learning_rate_init
+        text = 'Scale X, raise alpha, shorten the sequences or take solver="adam", which clips the gradient'
+    else:
+        cut = training.estimator.bptt_steps
+        text = "Set max_grad_norm" if np.isinf(training.max_norm) else f"Lower max_grad_norm={training.max_norm:g}"
+        text += ", lower learning_rate_init, scale X, shorten the sequences or "
+        text += "set bptt_steps" if cut is None else f"lower bptt_steps={cut}"
     if training.model.cell == "rnn":
         text += ", or take an LSTM or a GRU"
     return text + "."

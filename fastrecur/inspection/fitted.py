@@ -41,6 +41,13 @@ def recurrent_estimator(estimator: Any) -> Any:
     found = estimator
     while isinstance(found, Pipeline):
         found = found.steps[-1][1]
+    network = getattr(found, "network_", None)
+    if isinstance(network, RecurrentEstimator):
+        raise TypeError(
+            f"estimator must be a network that reads sequences, found the forecaster {type(found).__name__}. Pass its "
+            "network_, with windows (n, window, features) scaled as it reads them for X, and for y what follows each, "
+            "(n, horizon * features)."
+        )
     if not isinstance(found, RecurrentEstimator):
         raise TypeError(
             f"estimator must be one of fastrecur's, or a Pipeline that ends with one; found a {type(found).__name__}. "

@@ -82,6 +82,11 @@ class GradientFlowDisplay:
         Returns
         -------
         display : GradientFlowDisplay
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `gradient_flow`; if there is no estimator, or not a name of its own for each.
         """
         if isinstance(estimator, Mapping):
             estimators = list(estimator.values())
@@ -94,6 +99,9 @@ class GradientFlowDisplay:
             names = _distinct([type(recurrent_estimator(one)).__name__ for one in estimators])
         else:
             names = check_names(name, len(estimators), "estimator(s)")
+            twice = sorted({one for one in names if names.count(one) > 1})
+            if twice:
+                raise ValueError(f"name must tell the estimators apart, but {twice} occur more than once in {names}.")
         flows = [gradient_flow(one, X, y, layer=layer, targets=targets) for one in estimators]
         return cls.from_flows(dict(zip(names, flows, strict=True)), relative=relative, ax=ax, **kwargs)
 
@@ -113,7 +121,13 @@ class GradientFlowDisplay:
         Returns
         -------
         display : GradientFlowDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``flows`` is no such dict, or empty.
         """
+        _check_flows(flows)
         by_lag = {}
         for name, flow in flows.items():
             if "by_lag_reverse" in flow:
@@ -155,6 +169,20 @@ class GradientFlowDisplay:
             self.ax_.axhline(MEMORY, color="0.45", linewidth=0.9, zorder=0, label=label)
         self.ax_.legend(loc="best", framealpha=0.85, fontsize="small", handlelength=3)
         return self
+
+
+def _check_flows(flows: Any) -> None:
+    if not isinstance(flows, Mapping):
+        kind = type(flows).__name__
+        raise TypeError(f"flows must be a dict of what gradient_flow returned by name, found a {kind}.")
+    if "by_lag" in flows:
+        raise TypeError("flows must be a dict of Bunches by name, found one Bunch. Pass {name: flow}.")
+    if not flows:
+        raise ValueError("flows is empty. Pass at least one Bunch that gradient_flow returned, by name.")
+    for name, flow in flows.items():
+        if not isinstance(flow, Mapping) or "by_lag" not in flow:
+            kind = type(flow).__name__
+            raise TypeError(f"flows[{name!r}] must be a Bunch that gradient_flow returned, found a {kind}.")
 
 
 def _distinct(names: list[str]) -> list[str]:

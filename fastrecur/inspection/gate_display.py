@@ -10,14 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
 from fastrecur.inspection.figures import GATES_MAP, SIGNED_MAP, several_axes
-from fastrecur.inspection.gates import gate_activations
+from fastrecur.inspection.gates import SIGMOIDS, gate_activations
 from fastrecur.network.validation import check_count
 
 #: Labels of time steps that fit side by side, about, on an inch of the axis.
 LABELS_PER_INCH = 4
-
-#: What lies between 0 and 1; all else lies around 0.
-_SIGMOIDS = ("forget", "input", "output", "reset", "update")
 
 
 class GateDisplay:
@@ -57,7 +54,7 @@ class GateDisplay:
     """
 
     def __init__(self, activations: Mapping[str, NDArray], *, labels: Sequence[str] | None = None) -> None:
-        self.activations, self.labels = dict(activations), labels
+        self.activations, self.labels = _of_one_sequence(activations), labels
 
     @classmethod
     def from_estimator(
@@ -117,6 +114,8 @@ class GateDisplay:
             for name, values in gate_activations(estimator, one, layer=layer, direction=direction).items()
         }
         if names is not None:
+            if isinstance(names, str):
+                raise TypeError(f"names must be a list of names, found the str {names!r}. Pass [{names!r}].")
             unknown = [name for name in names if name not in activations]
             if unknown or not len(names):
                 raise ValueError(f"names must be some of {list(activations)}, found {list(names)}.")
@@ -151,10 +150,10 @@ class GateDisplay:
 
         Raises
         ------
-        ValueError
-            If there is not a label for each time step.
+        TypeError, ValueError
+            If ``activations`` is no dict of arrays of one shape (T, H), or there is not a label for each time step.
         """
-        n_steps = len(next(iter(activations.values())))
+        n_steps = len(next(iter(_of_one_sequence(activations).values())))
         if labels is not None and len(labels) != n_steps:
             raise ValueError(f"labels must hold one str for each of {n_steps} time steps, found {len(labels)}.")
         return cls(activations, labels=labels).plot(ax=ax, **kwargs)
@@ -212,9 +211,36 @@ class GateDisplay:
         axes.set_xticklabels(texts, **turned)
 
 
+def _of_one_sequence(activations: Any) -> dict[str, NDArray]:
+    """Return the maps of one sequence as arrays, all of one shape (T, H)."""
+    if not isinstance(activations, Mapping):
+        kind = type(activations).__name__
+        raise TypeError(f"activations must be a dict of arrays of shape (T, H) by name, found a {kind}.")
+    if not activations:
+        raise ValueError("activations is empty. Pass what gate_activations returns, of one sequence.")
+    found, shapes = {}, set()
+    for name, values in activations.items():
+        several = isinstance(values, list | tuple) and any(np.ndim(one) == 2 for one in values)
+        array = np.empty((0, 0, 0)) if several else np.asarray(values)
+        if array.ndim == 3:
+            raise ValueError(
+                f"activations[{name!r}] must have shape (T, H), of one sequence, found those of several. "
+                "Pass {name: values[i] for name, values in activations.items()} for the sequence i."
+            )
+        if array.ndim != 2 or 0 in array.shape:
+            raise ValueError(
+                f"activations[{name!r}] must have shape (T, H) without empty axes, found shape {array.shape}."
+            )
+        found[name] = array
+        shapes.add(array.shape)
+    if len(shapes) > 1:
+        raise ValueError(f"activations must be arrays of one shape (T, H), found shapes {sorted(shapes)}.")
+    return found
+
+
 def _colours(name: str, values: NDArray) -> dict[str, Any]:
-    """Map and limits of the colours; those of states are as wide as their values."""
-    if name in _SIGMOIDS:
+    """Map and limits of the colours; those of states, which lie around 0, are as wide as their values."""
+    if any(name in gates for gates in SIGMOIDS.values()):
         return {"cmap": GATES_MAP, "vmin": 0.0, "vmax": 1.0}
     limit = 1.0 if name == "candidate" else float(np.abs(values).max()) or 1.0
     return {"cmap": SIGNED_MAP, "vmin": -limit, "vmax": limit}

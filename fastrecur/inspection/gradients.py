@@ -38,7 +38,8 @@ def gradient_flow(estimator: Any, X: Any, y: Any, *, layer: int = -1, targets: L
     Parameters
     ----------
     estimator : fitted estimator of fastrecur, or Pipeline that ends with one
-        X goes through the steps before it.
+        X goes through the steps before it. Of a forecaster pass its ``network_``, with windows (n, window, features)
+        scaled as it reads them for X, and for y what follows each, (n, horizon * features).
     X : sequences, as in `fit`
     y : targets, as in `fit`
     layer : int, default=-1

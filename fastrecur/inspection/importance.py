@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
+from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
@@ -40,7 +41,8 @@ def permutation_importance(
     estimator : fitted estimator or Pipeline
         Anything that scores sequences; a pipeline receives the exchanged X as a whole.
     X : array (n, T, F); array or DataFrame (n, T); list of (T_i, F) or (T_i,) arrays
-        Sequences of numbers or tokens. NaN may be in them where the estimator takes it.
+        Sequences of numbers or tokens. NaN may be in them where the estimator takes it. Of text pass the tokens,
+        ``pipeline[:-1].transform(X)``, and the network, ``pipeline[-1]``.
     y : targets, as in `fit`
     by : {"feature", "timestep"}, default="feature"
     align : {"start", "end"}, default="start"
@@ -97,6 +99,7 @@ def permutation_importance(
     if isinstance(scoring, tuple | set):
         scoring = list(scoring)
     scorer = check_scoring(estimator, scoring=scoring)
+    _refuse_text(estimator, X)
     exchange = _Exchange(X, by, align)
     given = {} if sample_weight is None else {"sample_weight": sample_weight}
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max + 1)  # the same exchanges for all
@@ -110,6 +113,18 @@ def permutation_importance(
             for name in baseline
         }
     return _bunch(baseline, scores)
+
+
+def _refuse_text(estimator: Any, X: Any) -> None:
+    """Raise a TypeError for text, which has neither features nor time steps before a pipeline's first steps."""
+    listed = isinstance(X, list | tuple) or getattr(X, "ndim", 0) == 1
+    first = None if not listed or not len(X) else X.iloc[0] if hasattr(X, "iloc") else X[0]
+    if not isinstance(first, str):
+        return
+    remedy = "Pass the tokens that a transformer makes of it."
+    if isinstance(estimator, Pipeline):
+        remedy = "Pass pipeline[:-1].transform(X) for X and pipeline[-1] for the estimator."
+    raise TypeError(f"X is text, of which no feature or time step can be exchanged. {remedy}")
 
 
 def _bunch(baseline: float, scores: list) -> Bunch:

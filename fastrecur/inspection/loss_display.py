@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import ArrayLike
 
 from fastrecur.inspection.figures import floor_of_log, line_marks, several_axes
 from fastrecur.inspection.fitted import recurrent_estimator
+
+#: Inches of an axes below which its texts are smaller and its legend lies within.
+NARROW, LOW = 4.0, 1.2
 
 
 class LossCurveDisplay:
@@ -117,23 +121,46 @@ class LossCurveDisplay:
         Returns
         -------
         self : LossCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no epoch to draw.
         """
         if scale not in ("linear", "log"):
             raise ValueError(f"scale must be one of 'linear', 'log', found {scale!r}.")
+        if len(np.asarray(self.loss_curve)) == 0:
+            raise ValueError(
+                "loss_curve is empty: the fit has no whole epoch to draw, as where the loss was not finite in the "
+                "first one (see the ExplodingGradientWarning of fit). Fit with a lower learning_rate_init or scaled X."
+            )
         self.ax_, self.figure_ = several_axes(ax, 2, (6.4, 4.8), "the loss and the gradient's norm")
         epochs = np.arange(1, len(np.asarray(self.loss_curve)) + 1)
         self._draw_loss(epochs, scale, kwargs)
         self._draw_norm(epochs, kwargs)
+        whole = importlib.import_module("matplotlib.ticker").MaxNLocator
+        for axes in self.ax_:
+            axes.xaxis.set_major_locator(whole(nbins="auto", integer=True, min_n_ticks=1))
         return self
+
+    def _text(self, axes):
+        """Font size of an axes, and what its legend needs to lie within small ones (nothing for others)."""
+        box = axes.get_position()
+        small = box.width * self.figure_.get_figwidth() < NARROW or box.height * self.figure_.get_figheight() < LOW
+        if not small:
+            return "medium", {}
+        axes.tick_params(labelsize="x-small")
+        return "x-small", {"loc": "best", "fontsize": "xx-small", "handlelength": 2, "framealpha": 0.85}
 
     def _draw_loss(self, epochs, scale, kwargs):
         axes = self.ax_[0]
         lines = axes.plot(epochs, self.loss_curve, **(line_marks(0) | _points(epochs) | {"label": "loss"} | kwargs))
+        size, within = self._text(axes)
         axes.set_yscale(scale)
-        axes.set_ylabel("loss")
+        axes.set_ylabel("loss", fontsize=size)
         axes.grid(True, alpha=0.3)
         if self.name:
-            axes.set_title(self.name, fontsize="medium", loc="left")
+            axes.set_title(self.name, fontsize=size, loc="left")
         self.validation_ax_ = None
         if self.validation_scores is not None:
             scores = np.asarray(self.validation_scores, np.float64)
@@ -144,12 +171,16 @@ class LossCurveDisplay:
             lines += right.plot(
                 epochs[best], scores[best], "o", color="#D55E00", markersize=8, fillstyle="none", label="best"
             )
-            right.set_ylabel("validation score")
-        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": len(lines), "borderaxespad": 0.2}
-        axes.legend(handles=lines, frameon=False, fontsize="small", handlelength=2.5, columnspacing=1.2, **place)
+            right.set_ylabel("validation score", fontsize=size)
+            right.tick_params(labelsize=size)
+        above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": len(lines), "borderaxespad": 0.2}
+        above |= {"frameon": False, "fontsize": "small", "handlelength": 2.5, "columnspacing": 1.2}
+        front = self.validation_ax_ if within and self.validation_ax_ else axes  # else its lines cross the legend
+        front.legend(handles=lines, **(within or above))
 
     def _draw_norm(self, epochs, kwargs):
         axes = self.ax_[1]
+        size, within = self._text(axes)
         norms = floor_of_log(self.grad_norm_curve)
         axes.plot(epochs, norms, **(line_marks(2) | _points(epochs) | {"label": "before clipping"} | kwargs))
         axes.lines[-1].set_linestyle("-")
@@ -159,12 +190,13 @@ class LossCurveDisplay:
         if self.max_grad_norm is not None:
             label = f"clipped at {self.max_grad_norm:g}"
             if self.clip_fraction is not None:
-                label += f" ({np.mean(np.asarray(self.clip_fraction)):.0%} of the steps)"
+                label += "\n" if within else " "
+                label += f"({np.mean(np.asarray(self.clip_fraction)):.0%} of the steps)"
             axes.axhline(self.max_grad_norm, color="black", linestyle=":", linewidth=1.5, label=label)
-        axes.set_ylabel("gradient's norm")
-        axes.set_xlabel("epoch")
+        axes.set_ylabel("gradient's norm", fontsize=size)
+        axes.set_xlabel("epoch", fontsize=size)
         axes.grid(True, alpha=0.3)
-        axes.legend(loc="best", framealpha=0.85, fontsize="small", handlelength=3)
+        axes.legend(**(within or {"loc": "best", "framealpha": 0.85, "fontsize": "small", "handlelength": 3}))
 
 
 def _points(epochs):

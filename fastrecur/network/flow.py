@@ -13,7 +13,8 @@ from fastrecur.network.gradient import Gradient, Targets
 from fastrecur.network.model import Model, make_batch, step_rows
 from fastrecur.network.workspace import Workspace
 
-#: Time steps, and sequences, of a batch: it is as large as both allow, to stay near the processor.
+#: A batch has so many sequences at least, for the kernels' sake, and more while they have no more time steps than this
+#: in all, to stay near the processor.
 FLOW_STEPS, FLOW_ROWS = 2**13, 32
 
 #: Gates of a record by name: their places among the vectors of a panel.

@@ -27,6 +27,7 @@ class _Layer:
     _cell = ""
     _relu = False
     _on_device: Any
+    _stack: Any
 
     def __init__(
         self,
@@ -45,27 +46,30 @@ class _Layer:
             validation.check_count("n_threads", n_threads)
         self.dtype = validation.check_dtype(dtype)
         validation.check_flag("bidirectional", bidirectional)
-        device = resolve_device(device)
+        self._wanted_device, self.device = device, resolve_device(device)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.n_directions = bool(bidirectional), 2 if bidirectional else 1
-        self.device, self.n_threads = device, n_threads
+        self.n_threads = n_threads
         shapes = recurrent_shapes(self._cell, input_size, hidden_size, num_layers, self.n_directions)
         self._parameters = Parameters(shapes, self.dtype)
         self._grads = self._parameters.zeros_like()
         initialise(self._parameters, self._cell, validation.check_random_state(random_state))
-        self._on_device = None
-        if device == "cuda":
-            from fastrecur.network.cuda.layer import LayerOnDevice
-
-            self._on_device = LayerOnDevice(self)
-        else:
-            self._stack = RecurrentStack(
-                self._cell, self._parameters, hidden_size, num_layers, self.n_directions, self._relu
-            )
+        self._build()
         self._workspace = Workspace(self.dtype)
         self._idle = []  # workspaces of inference: calls may come from several Python threads at once
         self._trace = None
         self._handed_out, self._references = False, 0
+
+    def _build(self):
+        """What computes: the stack of the CPU, or the calls of the GPU."""
+        self._on_device = self._stack = None
+        if self.device == "cuda":
+            from fastrecur.network.cuda.layer import LayerOnDevice
+
+            self._on_device = LayerOnDevice(self)
+        else:
+            shape = self.hidden_size, self.num_layers, self.n_directions
+            self._stack = RecurrentStack(self._cell, self._parameters, *shape, self._relu)
 
     @property
     def parameters(self):
@@ -231,6 +235,12 @@ class _Layer:
     def __getstate__(self):
         return self.__dict__ | {"_handed_out": False, "_idle": []}
 
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if self._wanted_device == "auto" and self.device != resolve_device("auto"):  # another machine
+            self.device, self._trace = resolve_device("auto"), None
+            self._build()
+
     def _idle_workspace(self):
         try:
             return self._idle.pop()
@@ -337,8 +347,10 @@ _PARAMETERS = """
     dtype : {"float32", "float64"}
     device : {"cpu", "cuda", "auto"}
         "cuda" computes on an NVIDIA GPU (``pip install "fastrecur[cuda]"``), "auto" does so where there is one. Arrays
-        that lie on the GPU (CuPy, PyTorch: ``__cuda_array_interface__`` or DLPack, C-contiguous, of the layer's dtype)
-        are used where they are, and the results are on the GPU then; for NumPy arrays they are NumPy arrays.
+        that lie on the GPU (CuPy, PyTorch: ``__cuda_array_interface__`` or DLPack, C-contiguous, of the layer's dtype),
+        made on its default stream, are used where they are, and the results are on the GPU then; for NumPy arrays they
+        are NumPy arrays. A pickle of "auto" looks for a GPU anew where it is loaded; one of "cuda" loads without one,
+        but does not compute there.
     n_threads : int or None
         None: all cores, but 1 inside a joblib worker. The result does not depend on it, bit for bit.
     random_state : int, RandomState or None

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from fastrecur.estimators import gradient_warnings, training
 from fastrecur.estimators.training import Epoch
 from fastrecur.exceptions import ExplodingGradientWarning, VanishingGradientWarning
 from fastrecur.inspection import gradient_flow
+from fastrecur.kernels.cpu.losses import QuantileTargets
+from fastrecur.network.gradient import Targets
 
 ONLY = "ignore:The loss was still falling"
 
@@ -53,6 +56,61 @@ def test_the_figure_is_the_one_of_gradient_flow(monkeypatch):
     ((_, text),) = gradient_warnings_of(model, X, y)
     hidden = gradient_flow(model, X, y, layer=0).hidden[:16]
     assert f"{(hidden[:, :21].max(axis=1) / hidden.max(axis=1)).max():.1g} of" in text
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("options", [{}, {"return_sequences": True}], ids=str)
+def test_the_longest_sequences_are_measured_with_their_own_targets(options, monkeypatch):
+    X, y = make_adding_problem(24, 223, random_state=0)
+    X = [x[: 200 + i] for i, x in enumerate(X)]
+    y = np.column_stack([y, np.linspace(-9, 9, 24)])  # of one target the size has no part in the share
+    y = [np.outer(np.linspace(-9, 9, len(x)), [1, 2]) for x in X] if options else y
+    monkeypatch.setattr(gradient_warnings, "VANISHED", 2.0)
+    found = []
+    monkeypatch.setattr(gradient_warnings, "_vanished_text", lambda training, one: found.append(one) or "")
+    model = planted(init="default", max_iter=1, **options).fit(X, y)
+    norms = gradient_flow(model, X, y, layer=0).hidden[8:]
+    expected = max(one[: len(one) // 10].max() / one.max() for one in norms)
+    np.testing.assert_allclose(found[0].share, expected, rtol=1e-4)
+
+
+def test_targets_follow_the_sequences_that_are_taken():
+    rows = np.array([5, 2])
+    values, weights = np.arange(12.0).reshape(6, 2), np.full(6, 3.0)
+    for given in (values, QuantileTargets(values, np.array([0.1, 0.9]))):
+        whole = SimpleNamespace(targets=Targets("pinball", given, weights), model=SimpleNamespace(pooling="last"))
+        found = gradient_warnings._targets_of(whole, rows)
+        taken = found.values.values if isinstance(found.values, QuantileTargets) else found.values
+        np.testing.assert_array_equal(taken, values[rows])
+        np.testing.assert_array_equal(found.weights, [1.0, 1.0])
+    steps = SimpleNamespace(targets=Targets("pinball", given, weights), model=SimpleNamespace(pooling=None))
+    found = gradient_warnings._targets_of(steps, rows)
+    assert found.values is given
+    np.testing.assert_array_equal(found.weights, np.ones(6))
+
+
+def test_steps_of_bptt_that_cut_nothing_do_not_silence():
+    X, y = make_adding_problem(40, 300, random_state=0)
+    assert len(gradient_warnings_of(planted(bptt_steps=300), X, y)) == 1
+    assert gradient_warnings_of(planted(bptt_steps=299), X, y) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "told"),
+    [
+        ("rnn", {}, 'try an LSTM or a GRU, or nonlinearity="relu" with init="irnn", or shorter sequences.'),
+        ("rnn", {"init": "irnn", "nonlinearity": "relu"}, "try an LSTM or a GRU, or shorter sequences."),
+        ("rnn", {"init": "pytorch", "nonlinearity": "relu"}, 'or init="irnn", or init="default" (orthogonal), or'),
+        ("gru", {}, 'try init="chrono", or shorter sequences.'),
+        ("gru", {"init": "chrono"}, "try shorter sequences."),
+    ],
+    ids=str,
+)
+def test_remedies_of_a_gradient_that_vanishes_are_none_that_are_taken_already(cell, options, told):
+    estimator = {"rnn": RNNRegressor, "gru": GRURegressor}[cell](**options)
+    training = SimpleNamespace(estimator=estimator, model=SimpleNamespace(cell=cell))
+    text = gradient_warnings._vanished_text(training, gradient_warnings.Vanished(300, 1e-20))
+    assert told in text
 
 
 def test_ragged_sequences_and_early_stopping(monkeypatch):
@@ -141,6 +199,22 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_weights():
     assert "Set max_grad_norm" in text
     assert np.isfinite(model.predict(X)).all()
     assert np.isfinite(model.loss_curve_).all()
+
+
+def test_a_first_epoch_that_diverges_keeps_what_the_fit_began_with():
+    X = np.random.default_rng(0).normal(size=(20, 6, 3))
+    ((_, text),) = gradient_warnings_of(wild(learning_rate_init=1e30), X, X[:, 0, 0])
+    assert "in epoch 1: the weights that the fit began with are kept." in text
+
+
+def test_remedies_of_a_gradient_that_explodes_are_of_the_solver():
+    def remedy(**options):
+        model = SimpleNamespace(cell="gru")
+        return gradient_warnings._remedy(SimpleNamespace(estimator=GRURegressor(**options), model=model, max_norm=1.0))
+
+    assert "or set bptt_steps." in remedy()
+    assert "or lower bptt_steps=50." in remedy(bptt_steps=50)
+    assert not re.search("max_grad_norm|learning_rate_init|bptt_steps", remedy(solver="lbfgs"))
 
 
 def test_the_last_good_epoch_is_told(monkeypatch):

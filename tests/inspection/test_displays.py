@@ -85,6 +85,24 @@ def test_flow_names():
     with pytest.raises(ValueError, match="estimator is empty"):
         GradientFlowDisplay.from_estimator([], X, y)
 
+    with pytest.raises(ValueError, match=re.escape("['x'] occur more than once in ['x', 'x']")):
+        GradientFlowDisplay.from_estimator([model, other], X, y, name=["x", "x"])
+
+
+def test_flows_are_bunches_by_name():
+    X = make_array(n=20)
+    model, y = fitted(GRUClassifier, X)
+    flow = gradient_flow(model, X, y)
+    assert [line.get_label() for line in GradientFlowDisplay.from_flows({"mine": flow}).lines_] == ["mine"]
+    for given, error, text in (
+        (flow, TypeError, "found one Bunch. Pass {name: flow}"),
+        ([flow], TypeError, "flows must be a dict of what gradient_flow returned by name, found a list"),
+        ({}, ValueError, "flows is empty"),
+        ({"a": flow.by_lag}, TypeError, "flows['a'] must be a Bunch that gradient_flow returned, found a ndarray"),
+    ):
+        with pytest.raises(error, match=re.escape(text)):
+            GradientFlowDisplay.from_flows(given)
+
 
 def test_flow_that_is_lost_at_once_is_seen():
     X = make_array(n=20)
@@ -159,6 +177,7 @@ def test_many_labels_leave_some_out():
         ({"index": 1.0}, TypeError, "index must be an int"),
         ({"names": ["open"]}, ValueError, "names must be some of ['reset', 'update', 'candidate', 'hidden']"),
         ({"names": []}, ValueError, "names must be some of"),
+        ({"names": "hidden"}, TypeError, "names must be a list of names, found the str 'hidden'. Pass ['hidden']"),
         ({"units": [7]}, ValueError, "units must hold whole numbers from 0 to 6, found [7]"),
         ({"units": [0.5]}, ValueError, "units must hold whole numbers"),
         ({"labels": ["a"]}, ValueError, "labels must hold one str for each of 8 time steps, found 1"),
@@ -170,6 +189,31 @@ def test_bad_arguments_of_gates(arguments, error, text):
     model, _ = fitted(GRUClassifier, X)
     with pytest.raises(error, match=re.escape(text)):
         GateDisplay.from_estimator(model, X, **arguments)
+
+
+@pytest.mark.parametrize("make", [make_array, make_ragged])
+def test_activations_of_several_sequences_are_refused(make):
+    X = make(n=12)
+    gates = gate_activations(fitted(GRUClassifier, X)[0], X)
+    with pytest.raises(ValueError, match=r"activations\['reset'\] must have shape \(T, H\), of one sequence"):
+        GateDisplay.from_activations(gates)
+    display = GateDisplay.from_activations({name: values[2] for name, values in gates.items()})
+    np.testing.assert_array_equal(display.images_[-1].get_array(), gates["hidden"][2].T)
+
+
+@pytest.mark.parametrize(
+    ("activations", "error", "text"),
+    [
+        ({}, ValueError, "activations is empty"),
+        (np.zeros((3, 2)), TypeError, "activations must be a dict of arrays of shape (T, H) by name, found a ndarray"),
+        ({"hidden": np.zeros(3)}, ValueError, "activations['hidden'] must have shape (T, H) without empty axes"),
+        ({"a": np.zeros((3, 2)), "b": np.zeros((3, 4))}, ValueError, "one shape (T, H), found shapes [(3, 2), (3, 4)]"),
+    ],
+    ids=range(4),
+)
+def test_bad_activations(activations, error, text):
+    with pytest.raises(error, match=re.escape(text)):
+        GateDisplay.from_activations(activations)
 
 
 # --- the loss --------------------------------------------------------------------------------------------------------
@@ -215,6 +259,37 @@ def test_a_fit_of_one_epoch_is_seen():
     X = make_array(n=20)
     model, _ = fitted(GRUClassifier, X, max_iter=1)
     assert LossCurveDisplay.from_estimator(model).ax_[0].lines[0].get_marker() == "o"
+
+
+def test_epochs_are_whole_numbers():
+    epochs = np.arange(1, 5)
+    display = LossCurveDisplay(1 / epochs, 1 / epochs).plot()
+    for axes in display.ax_:
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+@pytest.mark.parametrize("scores", [None, [0.2, 0.4, 0.6, 0.8]])
+def test_texts_of_small_axes_do_not_overlap(scores, plt):
+    epochs = np.arange(1, 5)
+    figure, axes = plt.subplots(2, figsize=(3, 2.5), layout="constrained")
+    given = {"validation_scores": scores, "max_grad_norm": 0.3, "clip_fraction": [0.5], "name": "LSTMClassifier"}
+    display = LossCurveDisplay(1 / epochs, 1 / epochs, **given).plot(axes)
+    figure.canvas.draw()
+    for ax in (display.validation_ax_ or axes[0], axes[1]):
+        legend, box = ax.get_legend().get_window_extent(), ax.get_window_extent()
+        assert box.x0 <= legend.x0
+        assert legend.x1 <= box.x1
+        assert box.y0 <= legend.y0
+        assert legend.y1 <= box.y1
+
+
+def test_a_fit_without_a_whole_epoch_is_an_error_that_says_so():
+    X = make_array(n=20)
+    options = {"nonlinearity": "relu", "solver": "sgd", "learning_rate_init": 1e30, "max_grad_norm": None}
+    model, _ = fitted(RNNClassifier, X, **options)
+    assert model.loss_curve_ == []
+    with pytest.raises(ValueError, match="loss_curve is empty: the fit has no whole epoch to draw"):
+        LossCurveDisplay.from_estimator(model)
 
 
 # --- matplotlib is an extra ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastrecur import GRUClassifier, LSTMClassifier, RNNClassifier
+from fastrecur.forecasting import GRUForecaster
 from fastrecur.inspection import gate_activations, saturation
 from fastrecur.kernels import reference
 from fastrecur.kernels.steps import step_table
@@ -138,6 +139,14 @@ def test_an_rnn_has_no_gates():
     model, _ = fitted(RNNClassifier, X)
     with pytest.raises(ValueError, match="RNNClassifier has no gates"):
         saturation(model, X)
+
+
+def test_a_forecaster_is_told_what_to_pass():
+    forecaster = GRUForecaster(6, hidden_size=4, max_iter=1, random_state=0).fit(np.sin(np.arange(40.0)))
+    with pytest.raises(TypeError, match=r"found the forecaster GRUForecaster\. Pass its network_, with windows"):
+        gate_activations(forecaster, make_array(n=3))
+    windows = np.sin(np.add.outer(np.arange(5.0), np.arange(6)))[:, :, np.newaxis]
+    assert gate_activations(forecaster.network_, windows)["hidden"].shape == (5, 6, 4)
 
 
 def test_bad_estimator():

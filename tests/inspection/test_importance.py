@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from fastrecur import GRUClassifier, LSTMRegressor, RNNClassifier
 from fastrecur.inspection import permutation_importance
 from fastrecur.inspection.importance import _Exchange, _partners
-from fastrecur.preprocessing import PerTimestep
+from fastrecur.preprocessing import PerTimestep, SequenceTokenizer
 from tests.estimators.data import make_array, make_ragged
 from tests.inspection.data import fitted, step_targets
 
@@ -125,6 +125,16 @@ def test_a_pipeline_sees_nan():
     y = np.arange(30) % 2
     pipeline = make_pipeline(PerTimestep(SimpleImputer()), RNNClassifier(5, max_iter=2, random_state=0)).fit(X, y)
     assert np.isfinite(permutation_importance(pipeline, X, y).importances).all()
+
+
+def test_text_is_refused_with_what_to_pass():
+    X, y = ["so good", "not so good"] * 8, np.arange(16) % 2
+    pipeline = make_pipeline(SequenceTokenizer(), RNNClassifier(3, embedding_dim=2, max_iter=1)).fit(X, y)
+    for text in (X, np.array(X), pd.Series(X)):
+        with pytest.raises(TypeError, match=r"X is text.*pipeline\[:-1\].transform\(X\) for X and pipeline\[-1\]"):
+            permutation_importance(pipeline, text, y)
+    tokens = pipeline[:-1].transform(X)
+    assert permutation_importance(pipeline[-1], tokens, y, by="timestep").importances.shape == (3, 5)
 
 
 def test_targets_of_time_steps_and_scorers():

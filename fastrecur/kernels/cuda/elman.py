@@ -18,7 +18,7 @@ def _threads(layout):
 def forward(layout):
     """The recurrence of `rnn_forward`: thread j holds column j of W_hh^T and computes unit j of every row of its tile.
 
-    No race: shared ``h_now`` has two halves. A step reads the one and writes the other, and its barrier stands between
+    No race: shared ``halves`` hold h in turn. A step reads the one and writes the other, and its barrier stands between
     these writes and the reads of the next step, and between these reads and the writes of the next step. In device
     memory each number of ``h`` is read (as x W + b) and overwritten by the same thread.
     """

@@ -24,8 +24,7 @@ STEPWISE_MULTIPLE = 16
 #: Numbers of W_hh in one array of registers.
 PIECE = 16
 
-#: Threads a gate column; gates of the record.
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+#: Gates of the record.
 RECORD = {"rnn": 1, "lstm": 4, "gru": 4}
 
 

@@ -18,9 +18,9 @@ def _threads(layout):
 def forward(layout):
     """The recurrence of `lstm_forward`: thread j holds column j of W_hh^T and computes gate j of every row of its tile.
 
-    No race: shared ``h`` is read by all threads in the product and written by the owners of its units after a barrier
-    that all reads precede; ``gates`` is written before that barrier and read behind it; c stays with the owner of
-    the unit. A second barrier closes the step. In device memory each number of ``record``, h and c is
+    No race: shared ``h_now`` is read by all threads in the product and written by the owners of its units after a
+    barrier that all reads precede; ``gates`` is written before that barrier and read behind it; c stays with the owner
+    of the unit. A second barrier closes the step. In device memory each number of ``record``, h and c is
     written by one thread, and a row of ``record`` holds x W + b until the very thread that read it overwrites it.
     """
     n_hidden, rows, real, pieces = layout.n_hidden, layout.rows, layout.real, layout.pieces

@@ -67,8 +67,8 @@ def product(layout):
         thread = cuda.threadIdx.x
         row = MICRO * (thread // across)
         column = MICRO * (thread % across)
-        m_first = cuda.blockIdx.y * tile
-        n_first = cuda.blockIdx.x * tile
+        m_first = cuda.blockIdx.x * tile
+        n_first = cuda.blockIdx.y * tile
         begin = cuda.blockIdx.z * share
         end = min(depth, begin + share)
         for i in range(square):
@@ -222,7 +222,7 @@ def multiply(
     """
     dtype = str(a.dtype)
     tile = _tile(m, n)
-    blocks = -(-n // tile), -(-m // tile)
+    blocks = -(-m // tile), -(-n // tile)  # rows first: a grid has 2^31 - 1 blocks along x, but 65,535 along y
     n_parts = 1 if parts is None or bias is not None or c_row else _n_parts(blocks, m * n, depth, parts.size)
     share = -(-depth // (n_parts * DEPTH)) * DEPTH
     n_parts = -(-depth // share)

@@ -30,7 +30,8 @@ def _import_cuda():
 
 
 def _in_a_line(error):
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """Text of an error for the middle of a sentence: in a line, 200 characters at most, no full stop of its own."""
+    return " ".join(str(error).split())[:200].rstrip(" .:;,") or type(error).__name__
 
 
 cuda, PACKAGE, _why_no_package = _import_cuda()
@@ -126,16 +127,6 @@ def to_host(array, out=None, stream=0):
     return result
 
 
-def pinned(shape, dtype):
-    """NumPy array in page-locked memory, from and to which copies overlap with kernels."""
-    return cuda.pinned_array(shape, dtype)
-
-
-def new_stream():
-    """A stream of its own for copies and launches that need not wait for those of other streams."""
-    return cuda.stream()
-
-
 def is_device_array(value):
     """Whether ``value`` lies on a GPU: it has ``__cuda_array_interface__``, or says so through DLPack."""
     if isinstance(value, np.ndarray):
@@ -154,6 +145,8 @@ def as_device_array(value):
     Parameters
     ----------
     value : object with ``__cuda_array_interface__`` (CuPy, PyTorch, Numba) or ``__dlpack__``
+        Made on the default stream, on which all kernels run by default: behind that no one waits for another. Work of
+        another stream has to be complete, or the default stream has to wait for it, before the array is given.
 
     Raises
     ------
@@ -168,7 +161,8 @@ def as_device_array(value):
         from cuda.core.utils import StridedMemoryView
     except ImportError as error:
         raise TypeError(f"A {type(value).__name__} is taken through DLPack, which needs cuda-core: {EXTRA}.") from error
-    return cuda.as_cuda_array(_OverView(StridedMemoryView.from_dlpack(value, stream_ptr=-1)))
+    view = StridedMemoryView.from_dlpack(value, stream_ptr=-1)  # -1: the exporter need not order streams
+    return cuda.as_cuda_array(_OverView(view))
 
 
 class _OverView:

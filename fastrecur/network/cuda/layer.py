@@ -21,7 +21,8 @@ class LayerOnDevice:
     """What a layer with ``device="cuda"`` does with `forward`, `backward` and `step`.
 
     An array with ``__cuda_array_interface__`` or of DLPack's CUDA device is used where it lies, and the results are
-    device arrays then (with that interface); for NumPy arrays they are NumPy arrays.
+    device arrays then (with that interface); for NumPy arrays they are NumPy arrays. All kernels run on the default
+    stream: see `fastrecur.kernels.cuda.runtime.as_device_array`.
     """
 
     def __init__(self, layer):
@@ -61,6 +62,7 @@ class LayerOnDevice:
 
     def forward(self, x, state, lengths, training):
         """See the layer's `forward`."""
+        runtime.require()  # a pickle may have been loaded where there is no GPU
         with self._lock:
             x, on_device = self._take_batch("x", x)
             n_rows, n_steps, _ = x.shape
@@ -107,6 +109,7 @@ class LayerOnDevice:
 
     def step(self, x, state):
         """See the layer's `step`."""
+        runtime.require()
         with self._lock:
             x, on_device = self._take("x_t", x, 2)
             if x.shape[1] != self._layer.input_size or 0 in x.shape:

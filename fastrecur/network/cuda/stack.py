@@ -100,7 +100,8 @@ class CudaStack:
         trace = Trace(places, [], [], [], [], masks or [None] * len(self.directions), between or [], record)
         kind = "kept" if record else "scratch"
         for k, layer in enumerate(self.layers):
-            h = buffers.take(("h", kind, k if record else k % 2), n_rows + n_packed, self.n_directions, self.padded)
+            # Every layer has states of its own, without a record too: `final_states` reads those of all of them.
+            h = buffers.take(("h", kind, k), n_rows + n_packed, self.n_directions, self.padded)
             if k > 0 and between:
                 dropped = buffers.take(("dropped", k), *x.shape)
                 batches.multiply(x, between[k], dropped)

@@ -82,3 +82,12 @@ def test_sums_of_columns(shape):
     result = runtime.to_host(out)
     np.testing.assert_allclose(result[0, 1:], 1.0 + a[:, 2:].sum(axis=0), rtol=0, atol=1e-12)
     assert result[0, 0] == 1.0
+
+
+def test_rows_beyond_the_blocks_along_y(monkeypatch):
+    """CUDA has 65,535 blocks along y and z: the rows of a batch, (B T) x F, have to lie along x."""
+    grids, rows = [], 65_536 * 16
+    monkeypatch.setattr(products.product, "launch", lambda layout, blocks, *given, **options: grids.append(blocks))
+    a, c = (np.empty((rows, 1), "float32") for _ in range(2))
+    products.multiply(a, np.empty((1, 1), "float32"), c, rows, 1, 1)
+    assert grids == [(65_536, 1, 1)]

@@ -53,6 +53,11 @@ def test_reasons_in_words(monkeypatch):
         assert runtime._why_no_device.__wrapped__().startswith(message)
 
 
+def test_the_text_of_an_error_ends_without_a_stop_of_its_own():
+    assert runtime._in_a_line(OSError("library not found in\n system path.\n:")) == "library not found in system path"
+    assert runtime._in_a_line(ValueError(".")) == "ValueError"
+
+
 def test_unknown_devices_are_refused():
     with pytest.raises(ValueError, match="device must be one of 'cpu', 'cuda', 'auto', found 'gpu'"):
         resolve_device("gpu")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import fastrecur
+from fastrecur.estimators import gradient_warnings
+from fastrecur.exceptions import VanishingGradientWarning
 from fastrecur.kernels.cuda import runtime
 
 pytestmark = [
@@ -54,6 +56,17 @@ def fitted(name, device, **options):
 def outputs(model, data):
     raw = model.predict_proba(data) if hasattr(model, "predict_proba") else model.predict(data)
     return np.concatenate(raw) if isinstance(raw, list) else raw
+
+
+def test_a_gradient_that_vanishes_is_measured_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(gradient_warnings, "LONG", 10)
+    monkeypatch.setattr(gradient_warnings, "VANISHED", 2.0)
+    data, texts = RNG.normal(size=(3, 10, 2)), []
+    for device in ("cpu", "cuda"):
+        with pytest.warns(VanishingGradientWarning) as caught:
+            fastrecur.RNNClassifier(3, device=device, max_iter=1, random_state=0).fit(data, [0, 1, 0])
+        texts += [str(w.message) for w in caught if w.category is VanishingGradientWarning]
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("name", FITS)

@@ -68,6 +68,14 @@ def test_inference_and_steps_equal_the_cpu(cell):
     assert_close(parts(state), parts(final), 1e-12)
 
 
+@each_cell
+def test_inference_keeps_the_final_states_of_every_layer(cell):
+    x = np.random.default_rng(0).normal(size=(2, 2, 3))
+    host, device = pair(cell, num_layers=3, dtype="float64")
+    expected, actual = (layer.forward(x, training=False) for layer in (host, device))
+    assert_close([actual[0], *parts(actual[1])], [expected[0], *parts(expected[1])], 1e-12)
+
+
 def test_written_and_loaded_parameters_count_at_the_next_call():
     x = np.ones((1, 2, 3))
     host, device = pair("gru", dtype="float64")
@@ -134,6 +142,38 @@ def test_a_pickle_computes_the_same():
     y = layer.forward(x)[0]
     again = pickle.loads(pickle.dumps(layer))
     np.testing.assert_array_equal(again.forward(x)[0], y)
+
+
+def without_a_gpu(monkeypatch):
+    """As on a machine without package or driver."""
+    monkeypatch.setattr(runtime, "SIMULATED", False)
+    monkeypatch.setattr(runtime, "cuda", None)
+    monkeypatch.setattr(runtime, "_why_no_package", "no package for CUDA is installed")
+
+
+def test_a_pickle_loads_without_a_gpu_and_says_what_is_missing(monkeypatch):
+    data = pickle.dumps(pair("gru")[1])
+    without_a_gpu(monkeypatch)
+    layer = pickle.loads(data)
+    assert layer.parameters["weight_hh_l0"].shape == (15, 5)
+    for call in (lambda: layer.forward(np.ones((1, 2, 3))), lambda: layer.step(np.ones((1, 3)))):
+        with pytest.raises(RuntimeError, match="no package for CUDA is installed"):
+            call()
+
+
+def test_a_pickle_of_auto_takes_the_device_where_it_is_loaded(monkeypatch):
+    x = np.ones((1, 2, 3))
+    layer = LSTM(3, 5, device="auto", dtype="float64", random_state=0)
+    y, data = layer.forward(x)[0], pickle.dumps(layer)
+    with monkeypatch.context() as context:
+        without_a_gpu(context)
+        on_host = pickle.loads(data)
+        assert on_host.device == "cpu"
+        np.testing.assert_allclose(on_host.forward(x)[0], y, rtol=0, atol=1e-12)
+        data = pickle.dumps(on_host)
+    back = pickle.loads(data)
+    assert back.device == "cuda"
+    np.testing.assert_array_equal(back.forward(x)[0], y)
 
 
 def test_auto_takes_the_device_that_is_there():
