@@ -26,9 +26,10 @@ from fastrecur.examples.figures import save_plot
 from fastrecur.examples.kneser_ney import KneserNey
 from fastrecur.examples.shopping import compare
 from fastrecur.preprocessing import SequenceTokenizer
+from fastrecur.preprocessing.tokenizer import UNKNOWN
 
-#: What stands before the first word of a text: the unknown word.
-_START = 0
+#: What stands before the first word of a text.
+_START = UNKNOWN
 
 
 def main(arguments: Sequence[str] | None = None) -> Bunch:

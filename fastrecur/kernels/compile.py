@@ -3,9 +3,9 @@
 ``inline``
     Pieces of kernels. LLVM compiles them into whatever calls them.
 ``merged``
-    Pieces that are called from one place: Numba puts them into the caller before it infers types. A piece of the other
-    kind is optimised and turned into machine code once for itself and once more with each caller around it, which made
-    the first fit a tenth longer.
+    Large pieces that a kernel calls from one place: Numba puts them into the caller before it infers types. A piece of
+    the other kind is optimised and turned into machine code once for itself and once more with each caller around it,
+    which made the first fit a tenth longer.
 ``kernel``, ``SharedKernel``
     Entry points, of one thread and of several. Compiled at the first call for each set of argument types (importing
     the package compiles nothing), kept on disk, and free of the interpreter lock while they run.
