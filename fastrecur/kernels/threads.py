@@ -5,6 +5,7 @@ neither starts nor enters Numba's threading layer, so that falling back to one t
 for small work, and wherever the layer cannot be entered.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -93,21 +94,25 @@ def _is_forked():
 _own_process = None if _is_forked() else os.getpid()
 
 
-class team:
+_alone = contextlib.nullcontext(1)
+
+
+def team(n_threads):
     """Context manager: the threads that the caller may use until the block ends, ``n_threads`` or 1.
 
     1 where more would not be safe: Numba's layer ``workqueue`` aborts the process when two Python threads enter it
     together; ``omp`` (GNU) ends a forked process if it was used before, and waits for ever for its threads if another
     library used OpenMP before. ``tbb`` takes both.
     """
+    return _alone if n_threads == 1 else _Team(n_threads)
 
+
+class _Team:
     def __init__(self, n_threads):
         self._n_threads = n_threads
         self._locked = False
 
     def __enter__(self):
-        if self._n_threads == 1:
-            return 1
         layer = _layer() or _start()
         if layer == "tbb":
             return self._n_threads

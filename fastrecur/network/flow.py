@@ -49,8 +49,8 @@ class _StateFlow(Gradient):
         """All sequences, each with a loss of its own."""
         for batch in _batches(sequences):
             if self.model.pooling is None:
-                for begin, piece, trace in self._walk(batch, int(batch.lengths[0]), None):
-                    self._step_targets(piece, trace, begin, step_rows(piece, trace.packing), 1.0, None)
+                trace = self._run(batch)
+                self._step_targets(batch, trace, 0, step_rows(batch, trace.packing), 1.0, None)
             else:
                 self._whole(batch, 1.0, None)
 
@@ -74,9 +74,8 @@ class _StateFlow(Gradient):
     def _state_gradient(self, direction, piece, trace, back, dy):
         stack, n_rows = self.model.stack, trace.packing.n_rows
         key, d, k = direction.index, direction.direction, direction.layer
-        w = back.transposed[key][True]
-        direction.transpose(stack.parameters, True, w)
-        common, gates, dh = (w, trace.steps[d], trace.states[k], d), back.gates[key], back.dh[key]
+        w, gates, dh = direction.transposed_hidden(stack.parameters), back.gates[key], back.dh[key]
+        common = w, trace.steps[d], trace.states[k], d
         shape = n_rows + trace.packing.n_packed, stack.padded
         found = [self._workspace.take("dh of all steps", *shape)]
         mask, shards = trace.masks[key], back.row_shards[key]
@@ -154,8 +153,8 @@ def layer_activations(model: Model, sequences: Any, n_threads: int, layer: int, 
     found = {name: np.empty((len(sequences.values), stack.hidden_size), model.dtype) for name in names}
     key = stack.layers[layer][direction].index
     for batch in _batches(sequences):
-        ((_, piece, trace),) = model.walk(batch, int(batch.lengths[0]), workspace, n_threads, record=True)
-        rows, first = step_rows(piece, trace.packing), trace.packing.n_rows
+        trace = model.run(batch, workspace, n_threads, record=True)
+        rows, first = step_rows(batch, trace.packing), trace.packing.n_rows
         for name, place in places.items():
             flow.scatter_gate(trace.gates[key], place, rows, found[name])
         found["hidden"][rows] = trace.states[layer][first:, direction, : stack.hidden_size]

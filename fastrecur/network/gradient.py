@@ -1,12 +1,13 @@
 """Gradients of a `Model`: of a minibatch, of a batch cut in time, of all sequences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastrecur.kernels.cpu import batches
+from fastrecur.network.head import check_targets
 from fastrecur.network.model import PREDICT_STEPS, Batch, Model, make_batch, step_rows
 from fastrecur.network.optimisers import zero_gradient
 from fastrecur.network.parameters import TABLE, Parameters
@@ -48,12 +49,13 @@ class Gradient:
 
     def __init__(self, model: Model, targets: Targets, n_threads: int):
         self.model, self._targets, self._n_threads = model, targets, n_threads
+        check_targets(targets.loss, targets.values, model.n_outputs)
         self.grads: Parameters = model.parameters.zeros_like()
         self._workspace = Workspace(model.dtype)
         self._seen = np.zeros(model.n_tokens, np.uint8)
 
-    def steps(self, sequences: Any, rows: Any, n_steps: int | None = None, dropout: Any = None) -> Iterator[Step]:
-        """Gradients of a minibatch, in `grads` when they are yielded: one, or one for each piece of time.
+    def steps(self, sequences: Any, rows: Any, n_steps: int | None = None, dropout: Any = None) -> Iterable[Step]:
+        """Gradients of a minibatch, in `grads` as they come: one, or one for each piece of time.
 
         Parameters
         ----------
@@ -68,12 +70,7 @@ class Gradient:
         longest = int(batch.lengths[0])
         n_steps = longest if n_steps is None else n_steps
         if self.model.pooling is None:
-            for begin, piece, trace in self._walk(batch, n_steps, dropout):
-                index = step_rows(piece, trace.packing)
-                tokens = self._clear(piece, trace.packing)
-                loss = self._step_targets(piece, trace, begin, index, 1.0 / len(index), dropout)
-                yield Step(loss, len(index), tokens)
-            return
+            return self._pieces(batch, n_steps, dropout)
         tokens = self._clear(batch, None)
         scale = 1.0 / len(rows)
         if longest <= n_steps:
@@ -82,7 +79,15 @@ class Gradient:
             loss = self._last_steps(batch, n_steps, scale, dropout)
         else:
             loss = self._in_pieces(batch, n_steps, scale, dropout)
-        yield Step(loss, len(rows), tokens)
+        return (Step(loss, len(rows), tokens),)
+
+    def _pieces(self, batch, n_steps, dropout):
+        """Gradients of a batch with a target each time step, piece by piece."""
+        for begin, piece, trace in self._walk(batch, n_steps, dropout):
+            index = step_rows(piece, trace.packing)
+            tokens = self._clear(piece, trace.packing)
+            loss = self._step_targets(piece, trace, begin, index, 1.0 / len(index), dropout)
+            yield Step(loss, len(index), tokens)
 
     def full(self, sequences, rows):
         """Mean loss over the given sequences; its gradient is assigned to `grads`. No more than a part is in memory."""
@@ -94,16 +99,19 @@ class Gradient:
         for part in np.split(by_length, np.flatnonzero(np.diff(np.cumsum(lengths) // FULL_STEPS)) + 1):
             batch = make_batch(sequences, part)
             if self.model.pooling is None:
-                for begin, piece, trace in self._walk(batch, int(batch.lengths[0]), None):
-                    loss += self._step_targets(piece, trace, begin, step_rows(piece, trace.packing), 1.0 / size, None)
+                trace = self._run(batch)
+                loss += self._step_targets(batch, trace, 0, step_rows(batch, trace.packing), 1.0 / size, None)
             else:
                 loss += self._whole(batch, 1.0 / size, None)
         return loss
 
     # --- parts: each adds to grads and returns its share of the loss --------------------------------------------------
 
-    def _walk(self, batch, n_steps, dropout, record=True, initial=None):
-        return self.model.walk(batch, n_steps, self._workspace, self._n_threads, record, initial, dropout)
+    def _walk(self, batch, n_steps, dropout, record=True):
+        return self.model.walk(batch, n_steps, self._workspace, self._n_threads, record, dropout)
+
+    def _run(self, batch, dropout=None, initial=None):
+        return self.model.run(batch, self._workspace, self._n_threads, True, initial, dropout)
 
     def _step_targets(self, piece, trace, begin, index, scale, dropout):
         """A piece with a target each time step."""
@@ -121,10 +129,10 @@ class Gradient:
     def _whole(self, batch, scale, dropout, initial=None):
         """A batch with a target each sequence, whole."""
         pool = self.model.pool(batch, in_pieces=False)
-        ((begin, piece, trace),) = self._walk(batch, int(batch.lengths[0]), dropout, initial=initial)
-        pool.add(trace, begin)
+        trace = self._run(batch, dropout, initial)
+        pool.add(trace, 0)
         loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
-        self._backward(piece, trace, **pool.gradient(dpooled, batch.lengths, trace, begin, self._workspace))
+        self._backward(batch, trace, **pool.gradient(dpooled, batch.lengths, trace, 0, self._workspace))
         return loss
 
     def _last_steps(self, batch, n_steps, scale, dropout):
@@ -156,7 +164,7 @@ class Gradient:
             given = initial[k]
             given = given and tuple(part[:, : len(piece.rows)] for part in given)
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
-            ((_, piece, trace),) = self._walk(piece, n_steps, drops, initial=given)
+            trace = self._run(piece, drops, given)
             n_rows = len(piece.rows)
             gradient = pool.gradient(dpooled[:n_rows], batch.lengths[:n_rows], trace, begin, self._workspace)
             self._backward(piece, trace, **gradient)
@@ -190,7 +198,7 @@ class Gradient:
     def _clear(self, batch, packing):
         """Set the gradient to zero; returns the tokens of the batch, whose rows of the table were set to zero too."""
         if not self.model.n_tokens:
-            self.grads.flat[:] = 0.0
+            self.grads.flat.fill(0.0)
             return None
         index = step_rows(batch, packing or self._workspace.packing(batch.lengths))
         tokens = np.empty(len(index), np.int64)

@@ -55,7 +55,7 @@ class Head:
             bias = panels.aligned_empty((layout.n_panels, pair), self.dtype)
             weight, given = self._arrays(self.parameters)
             maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
-            panels.pack_layer(weight, weight[:, :0].copy(), given, given[:0], *maps, w, bias)
+            panels.pack_layer(weight, weight[:, :0].copy(), given, given[:0], *maps, w, bias, w[:0])
             self._packed = packed = w, bias
         return packed
 
@@ -121,7 +121,6 @@ class Head:
         ----------
         .. [1] Koenker and Bassett, "Regression quantiles", Econometrica 46 (1978).
         """
-        _check_targets(loss, targets, self.n_outputs)
         if inputs.ndim == 2 and inputs.size * self.n_outputs <= SMALL:
             return self._small_gradient(loss, inputs, rows, targets, weights, scale, grads, workspace)
         shape = inputs.shape
@@ -135,13 +134,11 @@ class Head:
             return self._gradient(inputs, features, rows, targets, weights, scale, grads, workspace, shards, shape)
 
     def _small_gradient(self, loss, inputs, rows, targets, weights, scale, grads, workspace):
-        weight, bias = self._arrays(self.parameters)
-        take, shape = workspace.take, (len(inputs), self.n_outputs)
-        dinputs = take("dinputs of the head", *inputs.shape)
+        dinputs = workspace.take("dinputs of the head", *inputs.shape)
+        scratch = workspace.take("scratch of the head", (2 * len(inputs) + self.n_inputs) * self.n_outputs)
         value = SMALL_LOSSES[loss](
-            np.ascontiguousarray(inputs), weight, np.ascontiguousarray(weight.T), bias, rows, targets, weights,
-            float(scale), take("outputs of the head", *shape), take("their gradient", *shape), *self._arrays(grads),
-            dinputs,
+            np.ascontiguousarray(inputs), *self._arrays(self.parameters), rows, targets, weights, float(scale),
+            scratch, *self._arrays(grads), dinputs,
         )  # fmt: skip
         return value, dinputs
 
@@ -175,7 +172,8 @@ class Head:
         return n_threads * min(each, in_all // n_threads), block
 
 
-def _check_targets(loss, targets, n_outputs):
+def check_targets(loss, targets, n_outputs):
+    """Refuse targets that are not those of ``loss``: the kernels would read beyond them."""
     of_quantiles = isinstance(targets, QuantileTargets)
     if of_quantiles != (loss == "pinball"):
         raise ValueError(f"{loss} and a {type(targets).__name__} of targets do not go together.")

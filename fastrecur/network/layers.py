@@ -146,7 +146,7 @@ class _Layer:
             self._trace = trace, x.shape
             y.flags.writeable = False
         else:
-            trace.states[-1] = trace.inputs[0] = None
+            trace.release()
             self._idle.append(workspace)
         return y, final
 
@@ -188,7 +188,7 @@ class _Layer:
         packed_dx = self._room(self._stack.dx_shape(packing)) if need_dx else None
         n_threads = threads.resolve_threads(self.n_threads)
         padded = self._stack.backward(trace, self._grads, n_threads, dy, dstate, packed_dx)
-        trace.states[-1] = trace.inputs[0] = None
+        trace.release()
         dinitial = tuple(packing.unsorted(gradient)[:, :, : self.hidden_size].copy() for gradient in padded)
         if packed_dx is None:
             return None, self._state(dinitial)

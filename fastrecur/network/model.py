@@ -39,10 +39,12 @@ class Batch(NamedTuple):
 
 def make_batch(sequences, rows):
     """`Batch` of the given sequences."""
-    lengths = sequences.lengths[rows]
     if sequences.layout == "ragged":
+        lengths = sequences.lengths[rows]
         order = np.argsort(-lengths, kind="stable")
         rows, lengths = rows[order], lengths[order]
+    else:
+        lengths = sequences.lengths[: len(rows)]  # all are equal
     return Batch(sequences.values, rows, sequences.starts[rows], lengths)
 
 
@@ -131,16 +133,21 @@ class Model:
     def inputs(self, batch, packing, workspace):
         """What the first layer reads of a batch: (N, 1, F)."""
         x = workspace.take("x", packing.n_packed, 1, self.n_features)
-        steps = packing.steps(0)
         if self.n_tokens:
             rows = step_rows(batch, packing)
             batches.gather_embeddings(batch.values.reshape(-1), rows, self.parameters.arrays[TABLE], x)
         else:
-            batches.gather_steps(batch.values, batch.starts, steps, x)
+            batches.gather_steps(batch.values, batch.starts, packing.steps(0), x)
         return x
 
-    def walk(self, batch, n_steps, workspace, n_threads, record=False, initial=None, dropout=None):
-        """Run the layers over a batch in pieces of ``n_steps`` time steps, the states carried from piece to piece.
+    def run(self, batch, workspace, n_threads, record=False, initial=None, dropout=None):
+        """Run the layers over a batch: its `Trace`, valid until the next run."""
+        packing = workspace.packing(batch.lengths)
+        x = self.inputs(batch, packing, workspace)
+        return self.stack.forward(x, packing, workspace, n_threads, record, initial, dropout=dropout)
+
+    def walk(self, batch, n_steps, workspace, n_threads, record=False, dropout=None):
+        """`run` over a batch in pieces of ``n_steps`` time steps, the states carried from piece to piece.
 
         Yields
         ------
@@ -151,16 +158,13 @@ class Model:
         trace : Trace
             Valid until the next piece.
         """
-        longest = int(batch.lengths[0])
-        state = initial
+        longest, state = int(batch.lengths[0]), None
         for begin in range(0, longest, n_steps):
             piece = batch if n_steps >= longest else batch.piece(begin, n_steps)
-            packing = workspace.packing(piece.lengths)
             if state is not None:
-                state = tuple(part[:, : packing.n_rows] for part in state)
-            x = self.inputs(piece, packing, workspace)
+                state = tuple(part[:, : len(piece.rows)] for part in state)
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
-            trace = self.stack.forward(x, packing, workspace, n_threads, record, state, dropout=drops)
+            trace = self.run(piece, workspace, n_threads, record, state, drops)
             if begin + n_steps < longest:
                 state = self.stack.final_states(trace)
             yield begin, piece, trace

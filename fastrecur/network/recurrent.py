@@ -25,14 +25,15 @@ class _Direction:
         self.n_inputs = self.segments * self.n_features + self.n_hidden
         self.dtype = dtype
         layout = self.layout
-        self._maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
-        self._arrays: dict[Parameters, list] = {}
+        self.maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
+        self._arrays: dict[Parameters, tuple] = {}
         p, width = self.layout.n_panels, panels.lanes(dtype)
         self.vectors = (0,) * layout.vectors
         self.columns, self.gate_columns = self.layout.vectors * width, self.layout.gate_vectors * width
         self.scratch = max(TALL[self.layout.vectors], 2) * self.gate_columns  # one tile, or a pair of panels
         self.w = panels.aligned_empty((p, self.n_inputs, self.columns), dtype)
         self.bias = panels.aligned_empty((p, self.gate_columns), dtype)
+        self._transposed_hidden = np.empty((0, 0, 0), dtype)  # no prediction needs it
 
     def __getstate__(self):
         return self.__dict__ | {"_arrays": {}}
@@ -41,17 +42,13 @@ class _Direction:
         """w_ih, w_hh, bias_ih, bias_hh out of ``parameters`` (a cell with one bias has an empty bias_hh)."""
         found = self._arrays.get(parameters)
         if found is None:
-            found = [parameters.arrays[name] for name in self.names]
-            self._arrays[parameters] = found = found if len(found) == 4 else [*found, np.empty(0, self.dtype)]
+            found = tuple(parameters.arrays[name] for name in self.names)
+            self._arrays[parameters] = found = found if len(found) == 4 else (*found, np.empty(0, self.dtype))
         return found
 
     def pack(self, parameters):
         """Write ``parameters`` as panels."""
-        panels.pack_layer(*self.arrays(parameters), *self._maps, self.w, self.bias)
-
-    def unpack(self, dw, dbias, grads):
-        """Add panels of gradients to ``grads``."""
-        panels.unpack_layer(dw, dbias, *self._maps, *self.arrays(grads))
+        panels.pack_layer(*self.arrays(parameters), *self.maps, self.w, self.bias, self._transposed_hidden)
 
     def scratch_shape(self, shards):
         """Shape of the gates where none are recorded."""
@@ -59,22 +56,22 @@ class _Direction:
             return self.layout.n_panels, recurrence.AHEAD_ROWS, self.gate_columns
         return len(shards) - 1, 1, self.scratch
 
-    def transposed_shape(self, hidden):
-        """Shape of W_hh (``hidden``) or W_ih, transposed in panels."""
-        if hidden:
-            columns, segments, n = self.layout.hidden, 1, self.hidden_width
-        else:
-            columns, segments, n = self.layout.features, self.segments, self.input_width
-        pair = min(n, self.pair)
-        return segments * n // pair, columns.size, pair
+    def transposed_hidden(self, parameters):
+        """W_hh, transposed in panels: from the first call on, `pack` writes it too."""
+        if self._transposed_hidden.size == 0:
+            shape = self.hidden_width // self.pair, self.layout.hidden.size, self.pair
+            self._transposed_hidden = panels.aligned_empty(shape, self.dtype)
+            panels.pack_transposed(self.arrays(parameters)[1], self.layout.hidden, 1, self._transposed_hidden)
+        return self._transposed_hidden
 
-    def transpose(self, parameters, hidden, out):
-        """Write W_hh (``hidden``) or W_ih, transposed in panels, to ``out``."""
-        weight = self.arrays(parameters)[hidden]
-        if hidden:
-            panels.pack_transposed(weight, self.layout.hidden, 1, out)
-        else:
-            panels.pack_transposed(weight, self.layout.features, self.segments, out)
+    def transposed_shape(self):
+        """Shape of W_ih, transposed in panels."""
+        pair = min(self.input_width, self.pair)
+        return self.segments * self.input_width // pair, self.layout.features.size, pair
+
+    def transpose(self, parameters, out):
+        """Write W_ih, transposed in panels, to ``out``."""
+        panels.pack_transposed(self.arrays(parameters)[0], self.layout.features, self.segments, out)
 
 
 def _final_rows(states, packing, direction, out):
@@ -156,10 +153,10 @@ class RecurrentStack:
             trace.inputs[0], trace.dropout = x, dropout
             if recurrent:
                 dropout.recurrent_masks(self.hidden_size, trace.all_masks)
-            trace.states[-1] = trace.outputs if outputs is None else outputs
+            trace.begin(outputs)
             if initial is None:
-                for state in (*trace.states, *trace.cells):
-                    state[:n_rows] = 0.0
+                for state in trace.initial:
+                    state.fill(0.0)
             else:
                 self._begin_from(initial, trace)
             for k, layer in enumerate(self.layers):
@@ -306,9 +303,8 @@ class RecurrentStack:
     def _gate_gradient(self, direction, trace, back, dy):
         """The recurrence, backwards: gradients of the pre-activations, over the gates; ``dh``, ``dc`` in place."""
         key, d, k = direction.index, direction.direction, direction.layer
-        w = back.transposed[key][True]
-        direction.transpose(self.parameters, True, w)
-        common, gates, dh = (w, trace.steps[d], trace.states[k], d), back.gates[key], back.dh[key]
+        w, gates, dh = direction.transposed_hidden(self.parameters), back.gates[key], back.dh[key]
+        common = w, trace.steps[d], trace.states[k], d
         rest = trace.masks[key], back.row_shards[key]
         if self.cell == "rnn":
             elman.rnn_backward(*common, gates, dy, dh, self.relu, *rest)
@@ -318,17 +314,16 @@ class RecurrentStack:
             lstm.lstm_backward(*common, trace.cells[key], gates, dy, dh, back.dc[key], *rest)
 
     def _weight_gradient(self, direction, trace, back, grads):
-        key, k, d, layout = direction.index, direction.layer, direction.direction, direction.layout
+        key, k, d = direction.index, direction.layer, direction.direction
         products.weight_gradient(
-            back.gates[key], trace.inputs[k], direction.n_features, trace.masked[k], d, trace.packing.segments(d),
-            back.dw[key], back.dbias[key], direction.vectors, layout.first_hidden, back.scratch[key],
-            back.weight_shards[key],
+            back.gates[key], trace.inputs[k], direction.n_features, trace.masked[k], d, back.segments[d],
+            back.dw[key], back.dbias[key], direction.vectors, direction.layout.first_hidden, back.scratch[key],
+            direction.maps, direction.arrays(grads), back.weight_shards[key],
         )  # fmt: skip
-        direction.unpack(back.dw[key], back.dbias[key], grads)
 
     def _input_gradient(self, direction, back):
         key, dx = direction.index, back.dx[direction.layer]
-        w = back.transposed[key][False]
-        direction.transpose(self.parameters, False, w)
+        w = back.transposed[key]
+        direction.transpose(self.parameters, w)
         out = dx.reshape(len(dx), -1)
         products.input_gradient(back.gates[key], w, 0, direction.direction > 0, out, back.packed_shards[key])

@@ -96,6 +96,8 @@ class Trace:
         Masks of the recurrent dropout; without, B is 0.
     masks : list of arrays
         The same by layer and direction.
+    initial : list of arrays
+        The rows of ``states``, then of ``cells``, that hold the initial states.
     cells, gates : list of arrays
         By layer and direction: c (LSTM alone), and the record of the gates or scratch in its place.
     """
@@ -109,7 +111,7 @@ class Trace:
         take, states_shape = workspace.take, stack.states_shape(packing)
         below = [take(("h", k), *states_shape) for k in range(stack.num_layers - 1)]
         self._states_shape = states_shape
-        self.states = [*below, None]
+        self.states, self.initial = [*below, None], []
         outputs = [h[n_rows:] for h in below]
         if between:
             outputs = [take(("dropped", k), *h.shape) for k, h in enumerate(outputs)]
@@ -133,9 +135,20 @@ class Trace:
         self._back = {}
 
     @functools.cached_property
-    def outputs(self):
-        """Array of the workspace for the last layer's h."""
+    def _outputs(self):
         return self._workspace.take("outputs of the last layer", *self._states_shape)
+
+    def begin(self, outputs):
+        """A pass begins: ``outputs``, or an array of the workspace, is for the last layer's h."""
+        outputs = self._outputs if outputs is None else outputs
+        if outputs is not self.states[-1]:
+            self.states[-1] = outputs
+            self.initial = [state[: self.packing.n_rows] for state in (*self.states, *self.cells)]
+
+    def release(self):
+        """The pass is over: its inputs and outputs are the caller's."""
+        self.states[-1] = self.inputs[0] = None
+        self.initial = []
 
     def back(self, stack, n_threads):
         """`BackwardTrace` of this batch on so many threads."""
@@ -157,6 +170,8 @@ class BackwardTrace:
         By layer above the first: gradient of what it read.
     gates, dw, dbias, scratch, transposed : list of arrays
         By layer and direction.
+    segments : list of int64 arrays
+        Where the previous states lie, by direction.
     row_shards, weight_shards, packed_shards : list of int64 arrays
         By layer and direction: rows of the batch, of dW, and packed rows for each thread.
     """
@@ -169,6 +184,7 @@ class BackwardTrace:
         self.kept = take("kept", *shape[1:]) if trace.recurrent and stack.cell == "gru" else None
         self.dx = [None, *(take(("dx", k), *stack.dx_shape(packing, k)) for k in range(1, stack.num_layers))]
         self.gates, self.dw, self.dbias, self.scratch, self.transposed = [], [], [], [], []
+        self.segments = [packing.segments(d) for d in range(stack.n_directions)]
         self.row_shards, self.weight_shards, self.packed_shards = [], [], []
         for direction in stack.directions:
             key, layout = direction.index, direction.layout
@@ -178,12 +194,12 @@ class BackwardTrace:
             self.gates.append(gates)
             self.dw.append(take(("dw", key), *direction.w.shape))
             self.dbias.append(take(("dbias", key), *direction.bias.shape))
-            self.transposed.append([take(("transposed", key, i), *direction.transposed_shape(i)) for i in range(2)])
+            self.transposed.append(take(("transposed", key), *direction.transposed_shape()))
             self.row_shards.append(threads.row_shards(packing.lengths, direction.w.size, n_threads))
             n_lines, line = layout.n_panels * direction.n_inputs, packing.n_packed * direction.columns
             shards = threads.even_shards(n_lines, line, n_threads, multiple=TALL[layout.vectors])
             self.weight_shards.append(shards)
-            packed = threads.even_shards(packing.n_packed, self.transposed[-1][0].size, n_threads, multiple=TALL_2)
+            packed = threads.even_shards(packing.n_packed, self.transposed[-1].size, n_threads, multiple=TALL_2)
             self.packed_shards.append(packed)
             size = products.SUM_BLOCK * stack.n_directions * stack.padded
             self.scratch.append(take(("previous", len(shards)), len(shards) - 1, size))

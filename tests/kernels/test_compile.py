@@ -45,7 +45,7 @@ def dispatchers():
 SHARED = {"rnn_forward", "rnn_backward", "lstm_forward", "lstm_backward", "gru_forward", "gru_backward"}
 SHARED |= {"weight_gradient", "input_gradient"}
 RECURRENT = SHARED | {f"{name}-shared" for name in SHARED}
-RECURRENT |= {"pack_layer", "unpack_layer", "pack_transposed", "_fill_steps"}
+RECURRENT |= {"pack_layer", "pack_transposed", "_fill_steps"}
 RECURRENT |= {
     "rnn_step",
     "lstm_step",

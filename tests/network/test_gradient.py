@@ -115,7 +115,7 @@ def test_each_piece_has_the_gradient_of_its_own_targets_from_fixed_states(cell):
         grads = gradient.grads
 
         def evaluate(piece=piece, state=state):
-            ((_, _, trace),) = model.walk(piece, 3, Workspace(model.dtype), 1, initial=state)
+            trace = model.run(piece, Workspace(model.dtype), 1, initial=state)
             rows = step_rows(piece, trace.packing)
             outputs = np.empty((len(rows), K))
             model.head.outputs(trace.states[-1][trace.packing.n_rows :], outputs)
@@ -141,7 +141,7 @@ def test_pooled_states_send_their_gradient_no_further_than_a_piece(cell, pooling
         batch = make_batch(sequences, ROWS)
         pool = model.pool(batch, in_pieces=True)
         for begin, piece, state in pieces:
-            ((_, _, trace),) = model.walk(piece, 3, Workspace(model.dtype), 1, initial=state)
+            trace = model.run(piece, Workspace(model.dtype), 1, initial=state)
             pool.add(trace, begin)
         outputs = np.empty((len(ROWS), K))
         model.head.outputs(pool.pooled(batch.lengths), outputs)

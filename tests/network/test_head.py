@@ -253,10 +253,9 @@ def test_nan_and_infinity_are_not_hidden():
 
 
 def test_targets_of_the_wrong_loss_are_refused():
-    head, x = make(3, 2, "float32"), make_inputs(4, 3, "float32")
-    rows, targets, weights = make_targets("squared_error", 4, 2)
+    targets = make_targets("squared_error", 4, 2)[1]
     with pytest.raises(ValueError, match="cross_entropy takes targets of 1 axes, found 2"):
-        run(head, "cross_entropy", x, (rows, targets, weights))
+        module.check_targets("cross_entropy", targets, 2)
 
 
 def test_a_quantile_on_its_target_is_left_where_it_is():
@@ -282,14 +281,13 @@ def test_nan_and_infinity_are_not_hidden_from_the_pinball_loss(small, monkeypatc
 
 
 def test_levels_are_for_the_pinball_loss_and_make_up_the_outputs():
-    head, x = make(3, 5, "float32"), make_inputs(4, 3, "float32")
-    rows, targets, weights = make_targets("pinball", 4, 6)
+    targets = make_targets("pinball", 4, 6)[1]
     with pytest.raises(ValueError, match="5 output"):
-        run(head, "pinball", x, (rows, targets, weights))
+        module.check_targets("pinball", targets, 5)
     with pytest.raises(ValueError, match="squared_error and a QuantileTargets"):
-        run(head, "squared_error", x, (rows, targets, weights))
+        module.check_targets("squared_error", targets, 5)
     with pytest.raises(ValueError, match="pinball and a ndarray"):
-        run(head, "pinball", x, (rows, targets.values, weights))
+        module.check_targets("pinball", targets.values, 5)
 
 
 # --- the same bits ---------------------------------------------------------------------------------------------------

@@ -120,8 +120,28 @@ def _pack(weight, columns, first, out):
                     target[k * n_columns + j] = source[row * n_sum + k] if row >= 0 else 0.0
 
 
+@inline
+def _pack_transposed(weight, columns, segments, out):
+    n_out, n_columns, pair = out.shape
+    n_inputs = weight.shape[1]
+    n_valid, per_segment = n_inputs // segments, n_out // segments
+    source, rows, target = pointer(weight), pointer(columns), pointer(out)
+    for q in range(n_out):
+        start = (q % per_segment) * pair
+        first = (q // per_segment) * n_valid + start
+        n_copied, lanes = min(pair, n_valid - start), VECTOR_BYTES // out.itemsize
+        for j in range(n_columns):
+            row, to = rows[j], (q * n_columns + j) * pair
+            if row >= 0 and n_copied == pair:
+                for u in range(0, pair, lanes):
+                    store(target, to + u, load(source, row * n_inputs + first + u))
+            else:
+                for u in range(pair):
+                    target[to + u] = source[row * n_inputs + first + u] if row >= 0 and u < n_copied else 0.0
+
+
 @kernel
-def pack_layer(w_ih, w_hh, bias_ih, bias_hh, features, hidden, bias_features, bias_hidden, w, bias):
+def pack_layer(w_ih, w_hh, bias_ih, bias_hh, features, hidden, bias_features, bias_hidden, w, bias, transposed):
     """Write a layer's parameters (PyTorch's layout) as panels.
 
     Parameters
@@ -133,6 +153,8 @@ def pack_layer(w_ih, w_hh, bias_ih, bias_hh, features, hidden, bias_features, bi
         Of the `Layout`.
     w : array of shape (P, F + H, vectors * W)
     bias : array of shape (P, gate_vectors * W)
+    transposed : array of the shape of `pack_transposed`'s ``out``, or of shape (0, 0, 0)
+        Receives w_hh transposed.
     """
     _pack(w_ih, features, 0, w)
     _pack(w_hh, hidden, w_ih.shape[1], w)
@@ -140,6 +162,8 @@ def pack_layer(w_ih, w_hh, bias_ih, bias_hh, features, hidden, bias_features, bi
         for j in range(bias.shape[1]):
             i, k = bias_features[p, j], bias_hidden[p, j]
             bias[p, j] = (bias_ih[i] if i >= 0 else 0.0) + (bias_hh[k] if k >= 0 else 0.0)
+    if transposed.size > 0:
+        _pack_transposed(w_hh, hidden, 1, transposed)
 
 
 @inline
@@ -158,9 +182,21 @@ def _unpack(panels, columns, first, out):
                         target[row * n_sum + k] += source[k * n_columns + j]
 
 
-@kernel
-def unpack_layer(w, bias, features, hidden, bias_features, bias_hidden, w_ih, w_hh, bias_ih, bias_hh):
-    """Add panels of gradients to a layer's gradients in PyTorch's layout: undoes `pack_layer`."""
+@inline
+def unpack_layer(w, bias, maps, layer):
+    """Add panels of gradients to a layer's gradients in PyTorch's layout: undoes `pack_layer`.
+
+    Parameters
+    ----------
+    w, bias : array
+        As in `pack_layer`.
+    maps : tuple
+        ``features, hidden, bias_features, bias_hidden`` of the `Layout`.
+    layer : tuple
+        ``w_ih, w_hh, bias_ih, bias_hh``.
+    """
+    features, hidden, bias_features, bias_hidden = maps
+    w_ih, w_hh, bias_ih, bias_hh = layer
     _unpack(w, features, 0, w_ih)
     _unpack(w, hidden, w_ih.shape[1], w_hh)
     for p in range(bias.shape[0]):
@@ -185,19 +221,4 @@ def pack_transposed(weight, columns, segments, out):
     out : array of shape (Q, P * vectors * W, 2 W), or (1, P * vectors * W, W) for W outputs and fewer
         Q panels of outputs; the sum runs over the columns of the panels in their order.
     """
-    n_out, n_columns, pair = out.shape
-    n_inputs = weight.shape[1]
-    n_valid, per_segment = n_inputs // segments, n_out // segments
-    source, rows, target = pointer(weight), pointer(columns), pointer(out)
-    for q in range(n_out):
-        start = (q % per_segment) * pair
-        first = (q // per_segment) * n_valid + start
-        n_copied, lanes = min(pair, n_valid - start), VECTOR_BYTES // out.itemsize
-        for j in range(n_columns):
-            row, to = rows[j], (q * n_columns + j) * pair
-            if row >= 0 and n_copied == pair:
-                for u in range(0, pair, lanes):
-                    store(target, to + u, load(source, row * n_inputs + first + u))
-            else:
-                for u in range(pair):
-                    target[to + u] = source[row * n_inputs + first + u] if row >= 0 and u < n_copied else 0.0
+    _pack_transposed(weight, columns, segments, out)

@@ -10,6 +10,7 @@ from numba import prange
 from numba.extending import overload
 
 from fastrecur.kernels.compile import SharedKernel, inline, merged
+from fastrecur.kernels.cpu.panels import unpack_layer
 from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, store
 from fastrecur.kernels.cpu.target import CACHE_LINE, MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store, tile_zero
@@ -308,8 +309,10 @@ def _weight_gradient_shard(
 
 
 @SharedKernel
-def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards):
-    """dW and db of a layer: one matrix product over all packed rows, shared out by rows of dW.
+def weight_gradient(
+    gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, maps, layer, shards
+):
+    """dW and db of a layer, added to its gradients: one matrix product over all packed rows, shared out by rows of dW.
 
     No private copies and no reduction, so that the bits are the same for every number of threads.
 
@@ -324,13 +327,15 @@ def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors
     before : int64 array of shape (R, 3)
         Where the previous states lie: `fastrecur.kernels.steps.state_segments`.
     dw : array of shape (P, S * features + H, vectors * W)
-        Assigned, in the order of the panels. Rows of features belong to the gates' numbers from 0 on, rows of
+        Scratch: dW in the order of the panels. Rows of features belong to the gates' numbers from 0 on, rows of
         hidden units to those from ``hidden_first`` on.
     dbias : array of shape (P, G)
-        Assigned.
+        Scratch.
     vectors : tuple of 2, 3 or 4 integers
         As many as a row of a panel has vectors; compiled for each number apart.
     scratch : array of shape (len(shards) - 1, SUM_BLOCK * D * stride)
+    maps, layer : tuple of arrays
+        As in `fastrecur.kernels.cpu.panels.unpack_layer`; ``layer`` is added to.
     shards : int64 array
         Bounds of the P * (S * features + H) rows of dW that each thread takes.
     """
@@ -338,3 +343,4 @@ def weight_gradient(gates, x, features, h, direction, before, dw, dbias, vectors
         _weight_gradient_shard(
             gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, s
         )
+    unpack_layer(dw, dbias, maps, layer)

@@ -12,14 +12,23 @@ from fastrecur.kernels.cpu.losses import pinball
 
 
 @inline
-def _outputs(inputs, weight_t, bias, out):
-    for b in range(inputs.shape[0]):
-        for k in range(out.shape[1]):
+def _outputs(inputs, weight, bias, scratch):
+    """z = x W^T + b, and room for its gradient."""
+    n_rows, n_inputs = inputs.shape
+    n_outputs, size = len(bias), n_rows * len(bias)
+    weight_t = scratch[2 * size : 2 * size + weight.size].reshape(n_inputs, n_outputs)  # for the innermost loop
+    for k in range(n_outputs):
+        for u in range(n_inputs):
+            weight_t[u, k] = weight[k, u]
+    out = scratch[:size].reshape(n_rows, n_outputs)
+    for b in range(n_rows):
+        for k in range(n_outputs):
             out[b, k] = bias[k]
-        for u in range(inputs.shape[1]):
+        for u in range(n_inputs):
             h = inputs[b, u]
-            for k in range(out.shape[1]):
+            for k in range(n_outputs):
                 out[b, k] += h * weight_t[u, k]
+    return out, scratch[size : 2 * size].reshape(n_rows, n_outputs)
 
 
 @inline
@@ -50,20 +59,16 @@ def _cross_entropy(logits, label, share, gradient):
 
 
 @kernel
-def small_cross_entropy(
-    inputs, weight, weight_t, bias, rows, labels, weights, scale, out, dout, dweight, dbias, dinputs
-):
+def small_cross_entropy(inputs, weight, bias, rows, labels, weights, scale, scratch, dweight, dbias, dinputs):
     """Loss and gradients as `fastrecur.kernels.cpu.head_gradient.head_gradient` has them, for labels.
 
     Parameters
     ----------
     inputs : array of shape (M, I)
-    weight, weight_t, bias : array of shape (K, I), (I, K), (K,)
-        The innermost loop over the outputs reads ``weight_t``.
+    weight, bias : array of shape (K, I), (K,)
     rows, labels, weights, scale
         As there.
-    out, dout : array of shape (M, K)
-        Assigned: z and its gradient.
+    scratch : array of shape (2 M K + I K,)
     dweight, dbias : array of shape (K, I), (K,)
         Added to.
     dinputs : array of shape (M, I)
@@ -73,7 +78,7 @@ def small_cross_entropy(
     -------
     loss : float
     """
-    _outputs(inputs, weight_t, bias, out)
+    out, dout = _outputs(inputs, weight, bias, scratch)
     loss = 0.0
     for b in range(len(rows)):
         loss += _cross_entropy(out[b], labels[rows[b]], weights[rows[b]] * scale, dout[b])
@@ -82,11 +87,9 @@ def small_cross_entropy(
 
 
 @kernel
-def small_squared_error(
-    inputs, weight, weight_t, bias, rows, targets, weights, scale, out, dout, dweight, dbias, dinputs
-):
+def small_squared_error(inputs, weight, bias, rows, targets, weights, scale, scratch, dweight, dbias, dinputs):
     """As `small_cross_entropy`, for ``targets`` (n, K): the mean over K of (z - target)^2 / 2."""
-    _outputs(inputs, weight_t, bias, out)
+    out, dout = _outputs(inputs, weight, bias, scratch)
     loss = 0.0
     for b in range(len(rows)):
         share = weights[rows[b]] * scale / out.shape[1]
@@ -99,9 +102,9 @@ def small_squared_error(
 
 
 @kernel
-def small_pinball(inputs, weight, weight_t, bias, rows, targets, weights, scale, out, dout, dweight, dbias, dinputs):
+def small_pinball(inputs, weight, bias, rows, targets, weights, scale, scratch, dweight, dbias, dinputs):
     """As `small_cross_entropy`, for `fastrecur.kernels.cpu.losses.QuantileTargets`: the mean over K of the pinball."""
-    _outputs(inputs, weight_t, bias, out)
+    out, dout = _outputs(inputs, weight, bias, scratch)
     n_levels, total = len(targets.levels), 0.0
     for b in range(len(rows)):
         share = weights[rows[b]] * scale / out.shape[1]

@@ -44,7 +44,7 @@ def pack(weight, bias):
     w = np.full((layout.n_panels, weight.shape[1], 2 * panels.lanes(dtype)), np.nan, dtype)
     packed_bias = np.full((layout.n_panels, 2 * panels.lanes(dtype)), np.nan, dtype)
     maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
-    panels.pack_layer(weight, weight[:, :0].copy(), bias, bias[:0], *maps, w, packed_bias)
+    panels.pack_layer(weight, weight[:, :0].copy(), bias, bias[:0], *maps, w, packed_bias, w[:0])
     return w, packed_bias
 
 

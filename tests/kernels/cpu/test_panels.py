@@ -1,5 +1,6 @@
 """Panels against the layout that the module states, entry by entry, and against products with PyTorch's layout."""
 
+import numba
 import numpy as np
 import pytest
 
@@ -38,8 +39,19 @@ def pack(cell, layer, dtype):
     n_inputs, width = w_ih.shape[1] + w_hh.shape[1], lanes(dtype)
     w = np.full((layout.n_panels, n_inputs, layout.vectors * width), np.nan, dtype)
     bias = np.full((layout.n_panels, layout.gate_vectors * width), np.nan, dtype)
-    pack_layer(*layer, layout.features, layout.hidden, layout.bias_features, layout.bias_hidden, w, bias)
+    maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
+    pack_layer(*layer, *maps, w, bias, w[:0])
     return layout, w, bias
+
+
+@numba.njit
+def unpack_panels(w, bias, maps, layer):
+    unpack_layer(w, bias, maps, layer)
+
+
+def unpack(layout, w, bias, out):
+    maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
+    unpack_panels(w, bias, maps, tuple(out))
 
 
 def naive_panel(rows, gates, cell, panel, n_hidden, dtype):
@@ -104,7 +116,7 @@ def test_unpack_undoes_pack_and_adds(cell, n_features, n_hidden, dtype):
     layout, w, bias = pack(cell, layer, dtype)
     start = [np.full_like(array, 3.0) for array in layer]
     out = [array.copy() for array in start]
-    unpack_layer(w, bias, layout.features, layout.hidden, layout.bias_features, layout.bias_hidden, *out)
+    unpack(layout, w, bias, out)
     np.testing.assert_array_equal(out[0], layer[0] + 3)
     np.testing.assert_array_equal(out[1], layer[1] + 3)
     if cell == "gru":  # r and z have the gradients of both biases
@@ -128,7 +140,7 @@ def test_unpack_reads_no_padding(cell, dtype):
     assert np.isnan(w).any()
     assert np.isnan(bias).any()
     out = [np.zeros_like(array) for array in layer]
-    unpack_layer(w, bias, layout.features, layout.hidden, layout.bias_features, layout.bias_hidden, *out)
+    unpack(layout, w, bias, out)
     assert all(np.isfinite(array).all() for array in out)
 
 
@@ -156,3 +168,17 @@ def test_transposed(cell, segments, n_hidden, dtype):
         out = np.full_like(expected, np.nan)
         pack_transposed(weight, columns, n, out)
         np.testing.assert_array_equal(out, expected)
+
+
+@each_dtype
+@each_hidden
+@each_cell
+def test_pack_transposes_what_it_packs(cell, n_hidden, dtype):
+    layer = random_layer(cell, 3, n_hidden, dtype)
+    layout, w, bias = pack(cell, layer, dtype)
+    expected = naive_transposed(layer[1], layout.hidden, 1, dtype)
+    again, transposed = [np.full_like(array, np.nan) for array in (w, bias)], np.full_like(expected, np.nan)
+    maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
+    pack_layer(*layer, *maps, *again, transposed)
+    for array, there in zip((*again, transposed), (w, bias, expected), strict=True):
+        np.testing.assert_array_equal(array, there)
