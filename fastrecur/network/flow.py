@@ -55,11 +55,11 @@ class _StateFlow(Gradient):
                 self._whole(batch, 1.0, None)
 
     def _backward(self, piece, trace, **gradient):
-        dy, dlast = gradient.get("dy"), gradient.get("dlast")
+        dy = gradient.get("dy")
         stack, packing = self.model.stack, trace.packing
         with threads.team(self._n_threads) as n_threads:
             back = trace.back(stack, n_threads)
-            stack._pad_state_gradient(packing, dlast, back.dh)
+            stack._pad_state_gradient(packing, stack._by_direction(gradient.get("dlast")), back.dh)
             if stack.has_cell_state:
                 stack._pad_state_gradient(packing, None, back.dc)
             dy = stack._nothing if dy is None else dy
@@ -74,8 +74,7 @@ class _StateFlow(Gradient):
     def _state_gradient(self, direction, piece, trace, back, dy):
         stack, n_rows = self.model.stack, trace.packing.n_rows
         key, d, k = direction.index, direction.direction, direction.layer
-        w, gates, dh = direction.transposed_hidden(stack.parameters), back.gates[key], back.dh[key]
-        common = w, trace.steps[d], trace.states[k], d
+        common, gates, dh = (back.hidden[key], trace.steps[d], trace.states[k], d), back.gates[key], back.dh[key]
         shape = n_rows + trace.packing.n_packed, stack.padded
         found = [self._workspace.take("dh of all steps", *shape)]
         mask, shards = trace.masks[key], back.row_shards[key]

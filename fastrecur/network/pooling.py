@@ -20,20 +20,18 @@ class Last:
     def add(self, trace, begin):
         """Take in the states of a piece that begins at time step ``begin``, of the first rows of the batch."""
         last = self._stack.last_states(trace)
-        if last.shape[1] == self._n_rows:
+        if len(last) == self._n_rows:
             self._last = last.copy() if self._in_pieces else last  # the next piece takes the same buffers
         else:
-            self._last[:, : last.shape[1]] = last
+            self._last[: len(last)] = last
 
     def pooled(self, lengths):
         """(B, D * H), of sequences of these ``lengths``."""
-        last = self._last
-        return last[0] if len(last) == 1 else np.ascontiguousarray(last.transpose(1, 0, 2)).reshape(self._n_rows, -1)
+        return self._last
 
     def gradient(self, dpooled, lengths, trace, begin, workspace):
         """Arguments of `RecurrentStack.backward` for a piece: here the gradient of the last states."""
-        stack = self._stack
-        return {"dlast": dpooled.reshape(self._n_rows, stack.n_directions, -1).transpose(1, 0, 2)}
+        return {"dlast": dpooled}
 
 
 class Mean:

@@ -225,13 +225,13 @@ class RecurrentStack:
         return new
 
     def last_states(self, trace):
-        """Final h of the last layer, (D, B, H), in the caller's order of rows: a view of the states where it can be."""
-        n_rows, states = trace.packing.n_rows, trace.states[-1]
-        if self.n_directions == 1 and trace.packing.equal and self.hidden_size == self.padded:
-            return states[-n_rows:].reshape(1, n_rows, -1)
-        h = np.empty((self.n_directions, n_rows, self.hidden_size), self.dtype)
+        """Final h of the last layer, (B, D * H), in the caller's order of rows; of the states where it can be."""
+        n_rows, n_hidden, states = trace.packing.n_rows, self.hidden_size, trace.states[-1]
+        if self.n_directions == 1 and trace.packing.equal and n_hidden == self.padded:
+            return states[-n_rows:, 0]
+        h = np.empty((n_rows, self.n_directions * n_hidden), self.dtype)
         for d in range(self.n_directions):
-            _final_rows(states[:, d], trace.packing, d, h[d])
+            _final_rows(states[:, d], trace.packing, d, h[:, d * n_hidden : (d + 1) * n_hidden])
         return h
 
     def final_states(self, trace):
@@ -267,8 +267,8 @@ class RecurrentStack:
             Gradient of the final states, in the caller's order of rows; None in it means zero.
         dx : array of shape `dx_shape`, optional
             Receives the gradient of x.
-        dlast : array of shape (D, B, H), optional
-            Gradient of the last layer's final h alone.
+        dlast : array of shape (B, D * H), optional
+            Gradient of the last layer's final h alone: of `last_states`.
 
         Returns
         -------
@@ -278,7 +278,7 @@ class RecurrentStack:
         with threads.team(n_threads) as n_threads:
             back = trace.back(self, n_threads)
             back.dx[0] = dx
-            self._pad_state_gradient(trace.packing, dstate[0] if dstate else dlast, back.dh)
+            self._pad_state_gradient(trace.packing, dstate[0] if dstate else self._by_direction(dlast), back.dh)
             if self.has_cell_state:
                 self._pad_state_gradient(trace.packing, dstate[1] if dstate else None, back.dc)
             dy = self._nothing if dy is None else dy
@@ -293,6 +293,12 @@ class RecurrentStack:
                     self._drop(trace, k, dy, dy, back.row_shards[self.layers[k][0].index])
         return (back.dh, back.dc) if self.has_cell_state else (back.dh,)
 
+    def _by_direction(self, dlast):
+        """(B, D * H) as (D, B, H)."""
+        if dlast is None or self.n_directions == 1:
+            return dlast if dlast is None else dlast[np.newaxis]
+        return dlast.reshape(len(dlast), self.n_directions, -1).transpose(1, 0, 2)
+
     def _pad_state_gradient(self, packing, given, out):
         """Gradient of the final states, of all layers or of the last one, in the order of the packed batch."""
         if given is None or len(given) < len(out) or self.hidden_size < self.padded:
@@ -303,9 +309,8 @@ class RecurrentStack:
     def _gate_gradient(self, direction, trace, back, dy):
         """The recurrence, backwards: gradients of the pre-activations, over the gates; ``dh``, ``dc`` in place."""
         key, d, k = direction.index, direction.direction, direction.layer
-        w, gates, dh = direction.transposed_hidden(self.parameters), back.gates[key], back.dh[key]
-        common = w, trace.steps[d], trace.states[k], d
-        rest = trace.masks[key], back.row_shards[key]
+        common = back.hidden[key], trace.steps[d], trace.states[k], d
+        gates, dh, rest = back.gates[key], back.dh[key], (trace.masks[key], back.row_shards[key])
         if self.cell == "rnn":
             elman.rnn_backward(*common, gates, dy, dh, self.relu, *rest)
         elif self.cell == "gru":

@@ -168,8 +168,8 @@ class BackwardTrace:
         Scratch of the GRU's recurrent dropout.
     dx : list of arrays
         By layer above the first: gradient of what it read.
-    gates, dw, dbias, scratch, transposed : list of arrays
-        By layer and direction.
+    gates, dw, dbias, scratch, hidden, transposed : list of arrays
+        By layer and direction; the last two are W_hh and W_ih, transposed in panels.
     segments : list of int64 arrays
         Where the previous states lie, by direction.
     row_shards, weight_shards, packed_shards : list of int64 arrays
@@ -184,6 +184,7 @@ class BackwardTrace:
         self.kept = take("kept", *shape[1:]) if trace.recurrent and stack.cell == "gru" else None
         self.dx = [None, *(take(("dx", k), *stack.dx_shape(packing, k)) for k in range(1, stack.num_layers))]
         self.gates, self.dw, self.dbias, self.scratch, self.transposed = [], [], [], [], []
+        self.hidden = [direction.transposed_hidden(stack.parameters) for direction in stack.directions]
         self.segments = [packing.segments(d) for d in range(stack.n_directions)]
         self.row_shards, self.weight_shards, self.packed_shards = [], [], []
         for direction in stack.directions:

@@ -62,7 +62,7 @@ def run(stack, batch, workspace, n_threads=1, dropout=None):
     """Copies of all that forward and backward give, without the padding; finite."""
     (packing, x, initial, dy, dstate), n_hidden = batch, stack.hidden_size
     trace = stack.forward(x, packing, workspace, n_threads, record=True, initial=initial, dropout=dropout)
-    results = {"y": trace.states[-1][packing.n_rows :, :, :n_hidden].copy(), "last": stack.last_states(trace)}
+    results = {"y": trace.states[-1][packing.n_rows :, :, :n_hidden].copy(), "last": stack.last_states(trace).copy()}
     results |= {f"final {i}": part for i, part in enumerate(stack.final_states(trace))}
     grads = stack.parameters.zeros_like()
     dx = np.full(stack.dx_shape(packing), np.nan, stack.dtype)

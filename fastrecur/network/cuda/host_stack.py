@@ -103,8 +103,8 @@ class HostStack:
         return recurrent, between
 
     def last_states(self, trace):
-        """Final h of the last layer, (D, B, H), in the caller's order of rows."""
-        return trace.final[0][-self.n_directions :]
+        """Final h of the last layer, (B, D * H), in the caller's order of rows."""
+        return np.hstack(trace.final[0][-self.n_directions :])
 
     def final_states(self, trace):
         """Final h (and c, LSTM) of every layer and direction: (L * D, B, H), in the caller's order of rows."""
@@ -116,7 +116,7 @@ class HostStack:
         given = dstate and tuple(part if part is None else self._send_state(part) for part in dstate)
         if dlast is not None:
             whole = np.zeros((len(self.directions), packing.n_rows, self.hidden_size), self.dtype)
-            whole[-self.n_directions :] = dlast
+            whole[-self.n_directions :] = np.hsplit(dlast, self.n_directions)
             given = (self._send_state(whole), None) if self.has_cell_state else (self._send_state(whole),)
         if dy is not None:
             dy = self._send_gradient(dy, places, buffers)

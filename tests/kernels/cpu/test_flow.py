@@ -53,8 +53,7 @@ def both_ways(problems, dtype, n_threads, keep):
         if not keep:
             stack._gate_gradient(direction, trace, back, dy)
         else:
-            w = direction.transposed_hidden(stack.parameters)
-            common, rest = (w, trace.steps[d], trace.states[0], d), (trace.masks[key], kept[0])
+            common, rest = (back.hidden[key], trace.steps[d], trace.states[0], d), (trace.masks[key], kept[0])
             if stack.cell == "rnn":
                 flow.rnn_flow(*common, gates, dy, dh, stack.relu, *rest, back.row_shards[key])
             elif stack.cell == "gru":
