@@ -89,7 +89,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         With ``warm_start`` a fit begins from the weights of the last one. If that one was stopped early (from the
         keyboard, by a callback, or because it was made of calls of `partial_fit`), it goes on with the moments of the
         solver and the random numbers too: the epochs that it lacks are run, and the result is that of a fit that was
-        never stopped, bit for bit (with "lbfgs", which begins anew, it is not).
+        never stopped, bit for bit. With "lbfgs" that takes the time of a whole fit: all iterations are run again.
         """
         return self._fit(X, y, sample_weight, continued=self.warm_start and hasattr(self, "weights_"))
 

@@ -87,6 +87,7 @@ class Training:
         self.gradient = Gradient(model, self.targets, self.n_threads)
         self.schedule = make_schedule(estimator.learning_rate, estimator.learning_rate_init, estimator.max_iter)
         self.drops = estimator.dropout > 0 or estimator.recurrent_dropout > 0
+        self.start = {"weights": model.parameters.flat.copy(), "epoch": 0}  # of L-BFGS
         if estimator.solver != "lbfgs":
             rate = estimator.learning_rate_init
             self.optimiser = make_optimiser(estimator.solver, model.parameters, rate, estimator.momentum)
@@ -97,10 +98,13 @@ class Training:
             self.record = resumed
             model.parameters.flat[:] = resumed.weights
             model.refresh()
+            self.start = {"weights": resumed.weights, "epoch": len(resumed.epochs)}
             self._go_on(resumed.going_on)
 
     def _go_on(self, state):
-        if state["solver"] == self.estimator.solver != "lbfgs":
+        if state["solver"] == self.estimator.solver == "lbfgs" and self.record.epochs:
+            self.start = state["optimiser"]
+        elif state["solver"] == self.estimator.solver != "lbfgs":
             self.optimiser.load_state(state["optimiser"])
         if state["learning_rate"] == [self.estimator.learning_rate, self.estimator.learning_rate_init]:
             self.schedule.load_state(state["schedule"])
@@ -110,7 +114,7 @@ class Training:
         estimator = self.estimator
         return {
             "solver": estimator.solver,
-            "optimiser": self.optimiser.state() if estimator.solver != "lbfgs" else {},
+            "optimiser": self.start if estimator.solver == "lbfgs" else self.optimiser.state(),
             "learning_rate": [estimator.learning_rate, float(estimator.learning_rate_init)],
             "schedule": self.schedule.state(),
             "seeds": self.seeds,

@@ -247,6 +247,8 @@ class RecurrentStack:
         for key, cells in enumerate(trace.cells):
             if trace.record:
                 _final_rows(cells, packing, self.directions[key].direction, c[key])
+            elif packing.equal:
+                c[key] = cells[:, :n_hidden]
             else:
                 c[key, packing.order] = cells[:, :n_hidden]
         return h, c

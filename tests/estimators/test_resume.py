@@ -24,6 +24,7 @@ OPTIONS = {
     "adaptive": {"learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 0.05},
     "dropout": {"dropout": 0.2, "recurrent_dropout": 0.2, "num_layers": 2},
     "truncated": {"bptt_steps": 3},
+    "lbfgs": {"solver": "lbfgs"},
 }
 
 
@@ -66,13 +67,30 @@ def test_a_fit_stopped_by_a_callback_goes_on(cls, name):
     assert_same_fit(parts.fit(X, y), whole)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("cls", CLASSES)
-def test_with_early_stopping_too(cls):
+def test_with_early_stopping_too(cls, solver):
     X, y = make_problem(cls)
     options = {"early_stopping": True, "max_iter": 9, "n_iter_no_change": 4, "learning_rate_init": 0.05}
+    options["solver"] = solver
     whole = quick(cls, **options).fit(X, y)
     parts = quick(cls, warm_start=True, **options).set_callbacks(Stop(2)).fit(X, y)
     assert_same_fit(parts.set_callbacks().fit(X, y), whole)
+
+
+def test_iterations_of_lbfgs_on_other_data_begin_anew():
+    """From the weights of the fit that was stopped; what is stopped then goes on bit for bit once more."""
+    X, y = make_problem(LSTMRegressor)
+    half = X[:20], y[:20]
+    options = {"solver": "lbfgs", "warm_start": True}
+    first = quick(LSTMRegressor, max_iter=9, **options).set_callbacks(Stop(3)).fit(X, y).set_callbacks()
+    parts = pickle.loads(pickle.dumps(first)).set_callbacks(Stop(2)).fit(*half).set_callbacks()
+    assert parts.n_iter_ == 5
+    whole = pickle.loads(pickle.dumps(first)).fit(*half)
+    assert whole.loss_curve_[:3] == first.loss_curve_
+    assert_same_fit(parts.fit(*half), whole)
+    first._resume = None  # as after a fit that came to its own end
+    assert first.set_params(max_iter=6).fit(*half).loss_curve_ == whole.loss_curve_[3:]
 
 
 @pytest.mark.parametrize("cls", CLASSES)
