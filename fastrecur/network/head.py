@@ -38,6 +38,7 @@ class Head:
         self.dtype = parameters.flat.dtype
         self._lanes = panels.lanes(self.dtype)
         self._packed = None
+        self._weights = self._arrays(parameters)
 
     def refresh(self):
         """Read the parameters anew: they are packed when `outputs` next needs them. `gradient` does without."""
@@ -53,7 +54,7 @@ class Head:
             layout, pair = panels.panel_layout("rnn", self.n_outputs, self.dtype), 2 * self._lanes
             w = panels.aligned_empty((layout.n_panels, self.n_inputs, pair), self.dtype)
             bias = panels.aligned_empty((layout.n_panels, pair), self.dtype)
-            weight, given = self._arrays(self.parameters)
+            weight, given = self._weights
             maps = layout.features, layout.hidden, layout.bias_features, layout.bias_hidden
             panels.pack_layer(weight, weight[:, :0].copy(), given, given[:0], *maps, w, bias, w[:0])
             self._packed = packed = w, bias
@@ -137,7 +138,7 @@ class Head:
         dinputs = workspace.take("dinputs of the head", *inputs.shape)
         scratch = workspace.take("scratch of the head", (2 * len(inputs) + self.n_inputs) * self.n_outputs)
         value = SMALL_LOSSES[loss](
-            np.ascontiguousarray(inputs), *self._arrays(self.parameters), rows, targets, weights, float(scale),
+            np.ascontiguousarray(inputs), *self._weights, rows, targets, weights, float(scale),
             scratch, *self._arrays(grads), dinputs,
         )  # fmt: skip
         return value, dinputs
@@ -148,7 +149,7 @@ class Head:
         size = head_gradient.scratch_size(self.n_outputs, self.n_inputs, self._lanes, n_blocks, block, len(shards) - 1)
         scratch = workspace.take("scratch of the head", size)
         value = head_gradient.head_gradient(
-            inputs, features, *self._arrays(self.parameters), rows, targets, weights, float(scale),
+            inputs, features, *self._weights, rows, targets, weights, float(scale),
             *self._arrays(grads), dinputs, scratch, n_blocks, block, shards,
         )  # fmt: skip
         return value, dinputs.reshape(shape)

@@ -30,18 +30,17 @@ class Workspace:
 
     def take(self, name, *shape):
         """Array of the given shape with undefined contents; the same memory for the same name."""
-        views = self._views.setdefault(name, {})
-        view = views.get(shape)
+        view = self._views.get((name, shape))
         if view is None:
             size = math.prod(shape)
             buffer = self._buffers.get(name)
             if buffer is None or buffer.size < size:
                 buffer = self._buffers[name] = panels.aligned_empty((size,), self._dtype)
-                views.clear()
-                self._traces.clear()  # they hold the smaller buffer
-            elif len(views) > 100:
-                views.clear()
-            view = views[shape] = buffer[:size].reshape(shape)
+                self._views.clear()  # some are of the smaller buffer
+                self._traces.clear()
+            elif len(self._views) > 1000:
+                self._views.clear()
+            view = self._views[name, shape] = buffer[:size].reshape(shape)
         return view
 
     def packing(self, lengths):
