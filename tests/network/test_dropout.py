@@ -245,7 +245,7 @@ def torch_run(torch, stack, batch, dropout):
                 out[key, b] = part.detach().numpy()
                 value = value + (torch.tensor(gradient[key, b]) * part).sum()
     value.backward()
-    results = {"y": y.reshape(len(y), stack.n_directions, -1), "last": final[0][-stack.n_directions :]}
+    results = {"y": y.reshape(len(y), stack.n_directions, -1), "last": np.hstack(final[0][-stack.n_directions :])}
     results |= {f"final {i}": part for i, part in enumerate(final)}
     results |= {f"dinitial {i}": part.grad.numpy() for i, part in enumerate(parts)}
     results |= {name: leaf.grad.numpy() for name, leaf in leaves.items()}
