@@ -1,6 +1,7 @@
 """What threads leave alone: the process's OpenMP settings, a mask of Numba's threads, other processes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,42 @@ def run(code, layer="omp", **settings):
 @pytest.fixture(scope="module")
 def _omp():
     run(START)
+
+
+# --- how long threads wait -------------------------------------------------------------------------------------------
+
+STARTED = """
+import os
+from fastrecur.kernels import threads
+with threads.team(2):
+    print(os.environ.get("GOMP_SPINCOUNT"))
+"""
+
+
+def spins_taken(**settings):
+    """What the OpenMP libraries of a process say of themselves as they are loaded, the one of Numba last."""
+    environment = {**os.environ, **threading_layer("omp"), "PYTHONPATH": str(ROOT), "OMP_DISPLAY_ENV": "VERBOSE"}
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        environment.pop(name, None)
+    result = subprocess.run(
+        [sys.executable, "-c", STARTED], env=environment | settings, capture_output=True, text=True, timeout=300,
+        check=True,
+    )  # fmt: skip
+    found = re.findall(r"GOMP_SPINCOUNT = '(\w+)'", result.stderr)
+    if not found:
+        pytest.skip("no GNU OpenMP library says how long its threads spin")
+    return found[-1], result.stdout.strip()
+
+
+@pytest.mark.usefixtures("_omp")
+def test_waiting_threads_spin_for_a_short_time():
+    assert spins_taken() == (str(threads.SPINS), "None")
+
+
+@pytest.mark.usefixtures("_omp")
+def test_what_the_environment_says_of_waiting_holds():
+    assert spins_taken(GOMP_SPINCOUNT="777") == ("777", "777")
+    assert spins_taken(OMP_WAIT_POLICY="passive")[0] == "0"
 
 
 # --- how much is worth a thread --------------------------------------------------------------------------------------
