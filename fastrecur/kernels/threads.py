@@ -23,8 +23,8 @@ from threadpoolctl import ThreadpoolController
 WORTH_A_THREAD = 4_000_000
 
 #: Turns that a waiting OpenMP thread (GNU) spins before it sleeps: enough for the pauses between the kernels of a fit.
-#: With the library's own 300,000, threads on a busy machine wait for others that only spin: two fits of 0.2 milliseconds a
-#: step, with two threads each on two cores, took 23 milliseconds a step side by side, and take 0.8.
+#: With the library's own 300,000, threads on a busy machine wait for others that only spin: two fits of 0.2 ms
+#: a step, with two threads each on two cores, took 23 ms a step side by side, and take 0.8.
 SPINS = 3_000
 _WAITS = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 
