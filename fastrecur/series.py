@@ -109,6 +109,20 @@ def check_columns(series: Series, columns: list | None, name: str, wanted: str =
     raise ValueError(f"The feature names of {name} {what}: found {found}, expected {columns}.")
 
 
+def rolling(values: NDArray, length: int) -> NDArray:
+    """Return all windows of ``length`` rows of (T, F), (T - length + 1, length, F): a view.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rolling(np.arange(4)[:, np.newaxis], 2)[:, :, 0]
+    array([[0, 1],
+           [1, 2],
+           [2, 3]])
+    """
+    return np.lib.stride_tricks.sliding_window_view(values, length, axis=0).transpose(0, 2, 1)
+
+
 def are_names(columns: list | None) -> bool:
     """Whether the columns are what scikit-learn takes for feature names: strings."""
     return columns is not None and all(isinstance(column, str) for column in columns)

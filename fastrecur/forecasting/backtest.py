@@ -11,6 +11,7 @@ from sklearn.model_selection import TimeSeriesSplit
 from sklearn.utils import Bunch
 
 from fastrecur.estimators.quantiles import check_quantiles
+from fastrecur.forecasting.naive import naive_error
 from fastrecur.network.validation import check_count
 from fastrecur.series import kind_of_frame, read_panel
 
@@ -114,7 +115,7 @@ def backtest(
         past = {} if anew else {"series": cut(given, train), "past_exog": cut(known, train)}
         predicted = fitted.predict(horizon, cut(known, test), **past)
         truth = [one.values[begin:end] for one, (begin, end) in zip(panel, test, strict=True)]
-        scales = [_naive_error(one.values[b:e], season_length) for one, (b, e) in zip(panel, train, strict=True)]
+        scales = [naive_error(one.values[b:e], season_length) for one, (b, e) in zip(panel, train, strict=True)]
         errors = [_array(p, t.shape) - t for p, t in zip(predicted if is_panel else [predicted], truth, strict=True)]
         result.truth.append(cut(given, test))
         result.predictions.append(predicted)
@@ -170,14 +171,6 @@ def _rows(one: Any, begin: int, end: int) -> Any:
     if kind_of_frame(one) == "pandas":
         return one.iloc[begin:end]
     return one[begin:end]
-
-
-def _naive_error(values: NDArray, season_length: int) -> NDArray:
-    """Mean absolute change over a season, NaN where there is none."""
-    if len(values) <= season_length:
-        return np.full(values.shape[1], np.nan)
-    error = np.abs(values[season_length:] - values[:-season_length]).mean(axis=0)
-    return np.where(error > 0, error, np.nan)
 
 
 def _array(predicted: Any, shape: tuple[int, ...]) -> NDArray:

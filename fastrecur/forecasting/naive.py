@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -109,5 +110,20 @@ class SeasonalNaive(BaseEstimator):
                     "longer series or lower season_length."
                 )
             frame = time_index.without_index(one.frame)
-            origins.append((one.values[-self.season_length :].copy(), frame, time_index.read_times(one, name)))
+            origins.append((one.values[-self.season_length :].copy(), frame, time_index.read_time_index(one, name)))
         return origins, is_panel
+
+
+def naive_error(values: NDArray, season_length: int = 1) -> NDArray:
+    """Mean absolute change of rows (T, F) over a season, what scaled errors are relative to; NaN where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> naive_error(np.array([[1.0, 7.0], [3.0, 7.0], [2.0, 7.0]]))
+    array([1.5, nan])
+    """
+    if len(values) <= season_length:
+        return np.full(values.shape[1], np.nan)
+    error = np.abs(values[season_length:] - values[:-season_length]).mean(axis=0)
+    return np.where(error > 0, error, np.nan)

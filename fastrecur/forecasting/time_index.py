@@ -15,11 +15,12 @@ _REMEDY = "Sort it, fill the gaps (asfreq, then interpolate), or drop the index:
 
 
 @dataclass(frozen=True)
-class Times:
-    """Where a series ended, in plain Python as far as may be: ``last``, the number behind the last label.
+class TimeIndex:
+    """Where the index of a series ended, in plain Python as far as may be: ``last``, the number behind the last label.
 
-    ``step`` is the name of a frequency of pandas (itself where the name does not say all) or an int; ``unit`` and
-    ``zone``, a name or where that does not say all itself, are those of dates.
+    ``step`` is the name of a frequency of pandas, an int, or a tuple of n and the keywords of a `pandas.DateOffset`;
+    ``unit`` and ``zone``, a name, are those of dates. Where no name says all (days off of one's own), step and zone are
+    themselves.
     """
 
     kind: str
@@ -44,7 +45,7 @@ class Times:
             last = pd.DatetimeIndex(np.array([self.last], f"M8[{self.unit}]"))
             last = last if self.zone is None else last.tz_localize("UTC").tz_convert(self.zone)
             try:
-                index = pd.date_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
+                index = pd.date_range(last[0], periods=n, freq=_offset(self.step)).as_unit(self.unit)
             except Exception as error:  # of pandas or pytz, as their versions have it
                 if self.zone is None:
                     raise
@@ -54,16 +55,16 @@ class Times:
                     "index to UTC: tz_convert('UTC')."
                 ) from error
         elif self.kind == "periods":
-            index = pd.period_range(pd.Period(ordinal=self.last, freq=self.step), periods=n)
+            index = pd.period_range(pd.Period(ordinal=self.last, freq=_offset(self.step)), periods=n)
         elif self.kind == "durations":
             last = pd.TimedeltaIndex(np.array([self.last], f"m8[{self.unit}]"))
-            index = pd.timedelta_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
+            index = pd.timedelta_range(last[0], periods=n, freq=_offset(self.step)).as_unit(self.unit)
         else:
             index = pd.RangeIndex(self.last, self.last + n * self.step, self.step)
         return index[1:].rename(self.name)
 
 
-def read_times(series: Series, name: str, fitted: Times | None = None) -> Times | None:
+def read_time_index(series: Series, name: str, fitted: TimeIndex | None = None) -> TimeIndex | None:
     """Read the index of a pandas frame; None for anything else.
 
     ``fitted`` are those of the series in fit, None for that itself: an index without a frequency that goes in its steps
@@ -82,7 +83,7 @@ def read_times(series: Series, name: str, fitted: Times | None = None) -> Times 
     if isinstance(index, pd.PeriodIndex):
         _check_rising(index, name)
         _check_steps(index, index.asi8, index.freq.n, name)
-        return Times("periods", int(index.asi8[-1]), index.freqstr, index.name)
+        return TimeIndex("periods", int(index.asi8[-1]), index.freqstr, index.name)
     if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
         _check_rising(index, name)
         kind = "durations" if isinstance(index, pd.TimedeltaIndex) else "dates"
@@ -94,8 +95,8 @@ def read_times(series: Series, name: str, fitted: Times | None = None) -> Times 
             raise ValueError(f"The index of {name} has one time and no frequency. Set one: series.asfreq('D').")
         last = int(index.asi8[-1])
         if kind == "durations":
-            return Times("durations", last, _named(step), index.name, index.unit)
-        return Times("dates", last, _named(step), index.name, index.unit, _named_zone(index.tz))
+            return TimeIndex("durations", last, _named(step), index.name, index.unit)
+        return TimeIndex("dates", last, _named(step), index.name, index.unit, _named_zone(index.tz))
     if isinstance(index, pd.MultiIndex) or index.dtype.kind not in "iu":
         raise TypeError(
             f"The index of {name} is of dtype {index.dtype}, which says no time. Use dates (pandas.to_datetime), "
@@ -108,10 +109,10 @@ def read_times(series: Series, name: str, fitted: Times | None = None) -> Times 
     else:
         step = fitted.step if fitted is not None and fitted.kind == "numbers" else 1
     _check_steps(index, labels, step, name)
-    return Times("numbers", int(labels[-1]), step, index.name)
+    return TimeIndex("numbers", int(labels[-1]), step, index.name)
 
 
-def _step_of_fit(index: Any, kind: str, fitted: Times | None) -> Any:
+def _step_of_fit(index: Any, kind: str, fitted: TimeIndex | None) -> Any:
     """Return the step of fit where the index goes in it, None otherwise."""
     import pandas as pd
 
@@ -119,10 +120,10 @@ def _step_of_fit(index: Any, kind: str, fitted: Times | None) -> Any:
         return None
     ranges = {"dates": pd.date_range, "durations": pd.timedelta_range}
     try:
-        expected = ranges[kind](index[0], periods=len(index), freq=fitted.step)
+        expected = ranges[kind](index[0], periods=len(index), freq=_offset(fitted.step))
     except Exception:  # local times that do not exist: not the steps of this index
         return None
-    return fitted.step if (index == expected).all() else None
+    return _offset(fitted.step) if (index == expected).all() else None
 
 
 def _inferred(index: Any) -> Any:
@@ -162,14 +163,27 @@ def _named_zone(zone: Any) -> Any:
 
 
 def _named(step: Any) -> Any:
-    """Return the name of a frequency, or itself where that would say less (days off of one's own)."""
+    """Return a frequency as `TimeIndex` keeps it."""
+    import pandas as pd
     from pandas.tseries.frequencies import to_offset
 
     offset = to_offset(step)
     try:
-        return offset.freqstr if to_offset(offset.freqstr) == offset else offset
+        if to_offset(offset.freqstr) == offset:
+            return offset.freqstr
     except ValueError:  # a DateOffset of some months has a name that cannot be read
-        return offset
+        pass
+    whole = type(offset) is pd.DateOffset and not offset.normalize
+    if whole and all(type(value) is int for value in offset.kwds.values()):
+        return (int(offset.n), dict(offset.kwds))
+    return offset
+
+
+def _offset(step: Any) -> Any:
+    """Undo `_named`."""
+    import pandas as pd
+
+    return pd.DateOffset(step[0], **step[1]) if isinstance(step, tuple) else step
 
 
 def _check_rising(index: Any, name: str) -> None:

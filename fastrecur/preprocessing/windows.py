@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from fastrecur.series import are_names, check_columns, read_panel
+from fastrecur.series import are_names, check_columns, read_panel, rolling
 
 
 class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
@@ -128,8 +128,7 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         length, X, y = self.window + self.horizon, [], []
         for place, one in self._named(panel):
             self._check_length(one, place)
-            pairs = np.lib.stride_tricks.sliding_window_view(one.values, length, axis=0)[:: self.step]
-            pairs = pairs.transpose(0, 2, 1)
+            pairs = rolling(one.values, length)[:: self.step]
             X.append(pairs[:, : self.window])
             y.append(pairs[:, self.window :])
         return self._laid_out(panel, X), self._without_unit_horizon(self._laid_out(panel, y))

@@ -133,7 +133,7 @@ def test_known_inputs(strategy, quick, waves):
 
 def test_direct_reads_the_known_inputs_of_all_its_steps(quick, waves):
     forecaster = quick().fit(waves, waves)
-    with pytest.raises(ValueError, match="exactly these steps, which strategy=direct was fitted for"):
+    with pytest.raises(ValueError, match="exactly these steps, which strategy='direct' was fitted for"):
         forecaster.predict(2, waves[:2])
     assert forecaster.predict(2, waves[:3]).shape == (2, 2)
 
