@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from fastrecur.frames import kind_of_frame
 from fastrecur.masks import refuse_masked
 
 FORMS = "an array (T,) or (T, F), a pandas or polars Series or DataFrame, or a list of such series"
@@ -126,15 +126,6 @@ def rolling(values: NDArray, length: int) -> NDArray:
 def are_names(columns: list | None) -> bool:
     """Whether the columns are what scikit-learn takes for feature names: strings."""
     return columns is not None and all(isinstance(column, str) for column in columns)
-
-
-def kind_of_frame(given: Any) -> str | None:
-    """Return "pandas" or "polars" for a Series or DataFrame of these, else None; imports neither."""
-    for kind in ("pandas", "polars"):
-        module = sys.modules.get(kind)
-        if module is not None and isinstance(given, module.Series | module.DataFrame):
-            return kind
-    return None
 
 
 def _is_panel(series: Any) -> bool:

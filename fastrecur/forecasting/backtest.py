@@ -12,8 +12,9 @@ from sklearn.utils import Bunch
 
 from fastrecur.estimators.quantiles import check_quantiles
 from fastrecur.forecasting.naive import naive_error
+from fastrecur.frames import kind_of_frame
 from fastrecur.network.validation import check_count
-from fastrecur.series import kind_of_frame, read_panel
+from fastrecur.series import read_panel
 
 
 def backtest(
