@@ -7,6 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+#: What may be wrong with dates without a time zone, where a time comes twice or an hour is missing.
+CLOCKS = "If these are local times of clocks that were changed then, give them their time zone first."
+
 
 def kind_of_frame(given: Any) -> str | None:
     """Return "pandas" or "polars" for a Series or DataFrame of these, else None."""
