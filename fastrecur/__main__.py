@@ -1,17 +1,14 @@
 """``python -m fastrecur``: the tour. Handwritten digits, read row by row, with scikit-learn's own data."""
 
-import time
-import warnings
-
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from fastrecur import LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 from fastrecur.datasets import make_adding_problem
+from fastrecur.examples.training import on_a_budget, timed_fit
 from fastrecur.inspection import gradient_flow
 
 NEXT = """[bold]Where to go next[/bold]
@@ -34,11 +31,7 @@ def load():
 
 def fit_and_score(model, X_train, X_test, y_train, y_test):
     """Held-out accuracy, epochs, and seconds per epoch, of a fitted ``model``."""
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # MLPClassifier's own default is 200 epochs
-        model.fit(X_train, y_train)
-    seconds = time.perf_counter() - start
+    seconds = timed_fit(model, X_train, y_train)
     return model.score(X_test, y_test), model.n_iter_, seconds / model.n_iter_
 
 
@@ -50,8 +43,7 @@ def gradient_table():
         ("Elman RNN, init=pytorch", RNNRegressor(32, max_iter=3, init="pytorch", random_state=0)),
         ("LSTM, init=chrono", LSTMRegressor(32, max_iter=3, init="chrono", random_state=0)),
     ):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with on_a_budget():
             flow = gradient_flow(model.fit(X, y), X, y)
         shares = flow.by_lag[list(LAGS)] / flow.by_lag[0]
         memory = f"{flow.effective_memory} of {N_STEPS} steps"

@@ -57,7 +57,7 @@ def _write(path, data):
     path = Path(os.path.realpath(path))  # through links, not in their place
     temporary = path.with_name(f".fastrecur-{secrets.token_hex(8)}.tmp")
     try:
-        _check_writable(path)
+        check_writable(path)
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
@@ -73,8 +73,8 @@ def _write(path, data):
             temporary.unlink()
 
 
-def _check_writable(path: Path) -> None:
-    """What replacing a file would not notice."""
+def check_writable(path: Path) -> None:
+    """Raise OSError where a file cannot be written, or should not be replaced."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "this is a folder: add the name of a file")
     if not path.parent.is_dir():
@@ -83,6 +83,8 @@ def _check_writable(path: Path) -> None:
         raise OSError(errno.EINVAL, "this is a device or pipe and no file")
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "the file that is there may not be written")
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, f"files may not be added to the folder {str(path.parent)!r}")
 
 
 def read_file(path: Path) -> tuple[dict, dict[str, NDArray], bool]:
