@@ -89,6 +89,19 @@ def read_panel(series: Any, name: str = "series") -> tuple[list[Series], bool]:
     return [_read(series, name)], False
 
 
+def names_of(name: str, panel: list, is_panel: bool) -> list[str]:
+    """Return what errors call each series of a panel."""
+    return [f"{name}[{i}]" for i in range(len(panel))] if is_panel else [name]
+
+
+def remember_names(estimator: Any, attribute: str, columns: list | None) -> None:
+    """Set an attribute to the names of features, where they are strings; otherwise remove that of a fit before."""
+    if are_names(columns):
+        setattr(estimator, attribute, np.array(columns, dtype=object))
+    elif hasattr(estimator, attribute):
+        delattr(estimator, attribute)
+
+
 def check_columns(series: Series, columns: list | None, name: str, wanted: str = "those of fit") -> None:
     """Compare the names of the features with those that are wanted, where both have names.
 

@@ -2,12 +2,7 @@
 
 from numbers import Integral
 
-from fastrecur.series import check_columns, read_panel
-
-
-def names_of(name, panel, is_panel):
-    """What errors call each series of a panel."""
-    return [f"{name}[{i}]" for i in range(len(panel))] if is_panel else [name]
+from fastrecur.series import check_columns, names_of, read_panel
 
 
 def check_length(n_steps, name, window, span):
@@ -62,7 +57,7 @@ def check_exog(known, n_exog, columns, name):
     """Known inputs must be as many as in fit, with the same names."""
     n = known[0].values.shape[1]
     if n != n_exog:
-        raise ValueError(f"{name} has {n} column(s), but in fit exog had {n_exog}.")
+        raise ValueError(f"{name} has {n} column(s), but in fit exog had {n_exog}. Pass the same.")
     check_columns(known[0], columns, name)
 
 
@@ -79,7 +74,11 @@ def checked_horizon(horizon, otherwise, most):
     if horizon is None:
         return otherwise
     if isinstance(horizon, bool) or not isinstance(horizon, Integral):
-        raise TypeError(f"horizon must be an int of at least 1, found {horizon!r}. Known inputs go by name: exog=...")
+        found = f"of type {type(horizon).__name__}" if hasattr(horizon, "__len__") else repr(horizon)
+        raise TypeError(
+            f"horizon must be an int of at least 1, found {found}. Known inputs and the series to continue go by name: "
+            "exog=..., series=..."
+        )
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, found {horizon}.")
     if most is not None and horizon > most:

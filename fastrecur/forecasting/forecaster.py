@@ -13,14 +13,14 @@ from sklearn.utils import check_random_state
 
 from fastrecur.estimators.quantiles import check_quantiles
 from fastrecur.estimators.saving import Saved
-from fastrecur.forecasting.arguments import check_length, names_of, read_known
+from fastrecur.forecasting.arguments import check_length, read_known
 from fastrecur.forecasting.linear import FEWEST, LinearAutoregression, cross_fitted
 from fastrecur.forecasting.naive import naive_error
 from fastrecur.forecasting.parameters import ForecasterParameters
 from fastrecur.forecasting.prediction import SeriesPredictor
 from fastrecur.forecasting.time_index import read_time_index
 from fastrecur.forecasting.windows import all_windows, centre, network_inputs, origin_of, scale_of, wanted_scale
-from fastrecur.series import are_names, read_panel
+from fastrecur.series import names_of, read_panel, remember_names
 
 #: Levels that a recursive forecast draws its paths between, besides those that are asked for.
 PATH_LEVELS = (0.01, 0.025, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 0.975, 0.99)
@@ -100,11 +100,8 @@ class Forecaster(SeriesPredictor, Saved, ForecasterParameters, BaseEstimator):
 
     def _remember_names(self, columns, exog_columns):
         self._fitted |= {"columns": columns, "exog_columns": exog_columns}
-        for attribute, names in (("feature_names_in_", columns), ("exog_names_in_", exog_columns)):
-            if are_names(names):
-                setattr(self, attribute, np.array(names, dtype=object))
-            elif hasattr(self, attribute):  # of a fit before
-                delattr(self, attribute)
+        remember_names(self, "feature_names_in_", columns)
+        remember_names(self, "exog_names_in_", exog_columns)
 
     # --- training ----------------------------------------------------------------------------------------------------
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from fastrecur.estimators.parameters import Count
 from fastrecur.forecasting import time_index
 from fastrecur.forecasting.arguments import checked_horizon
-from fastrecur.series import read_panel
-
-_COUNT = [Interval(Integral, 1, None, closed="left")]
+from fastrecur.series import names_of, read_panel
 
 
 class SeasonalNaive(BaseEstimator):
@@ -39,7 +36,7 @@ class SeasonalNaive(BaseEstimator):
     array([4., 5., 6., 4.])
     """
 
-    _parameter_constraints: ClassVar[dict] = {"season_length": _COUNT, "horizon": _COUNT}
+    _parameter_constraints: ClassVar[dict] = {"season_length": [Count()], "horizon": [Count()]}
 
     def __init__(self, season_length: int = 1, horizon: int = 1) -> None:
         self.season_length = season_length
@@ -102,8 +99,7 @@ class SeasonalNaive(BaseEstimator):
     def _read(self, series):
         panel, is_panel = read_panel(series)
         origins = []
-        for i, one in enumerate(panel):
-            name = f"series[{i}]" if is_panel else "series"
+        for one, name in zip(panel, names_of("series", panel, is_panel), strict=True):
             if len(one.values) < self.season_length:
                 raise ValueError(
                     f"{name} has {len(one.values)} time step(s), fewer than season_length={self.season_length}. Pass a "

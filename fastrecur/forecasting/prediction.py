@@ -18,14 +18,13 @@ from fastrecur.forecasting.arguments import (
     check_index_ahead,
     check_length,
     checked_horizon,
-    names_of,
     pairing,
     read_known,
 )
 from fastrecur.forecasting.linear import LinearAutoregression
 from fastrecur.forecasting.time_index import read_time_index
 from fastrecur.forecasting.windows import Origin, centre, network_inputs, origin_of, wanted_scale
-from fastrecur.series import read_panel
+from fastrecur.series import names_of, read_panel
 
 #: Paths of a recursive forecast of quantiles.
 N_PATHS = 500

@@ -13,27 +13,15 @@ from numpy.typing import NDArray
 from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_is_fitted
 
-from fastrecur.estimators import estimators
-from fastrecur.forecasting import forecasters, state
+from fastrecur.estimators.estimators import ESTIMATORS
+from fastrecur.forecasting import state
+from fastrecur.forecasting.forecasters import FORECASTERS
 from fastrecur.persistence import encoding
 from fastrecur.persistence.checks import LEFT_OUT, REQUESTS, check_fitted, check_names, shapes
 from fastrecur.persistence.files import CHANGED, ONLY_OURS, as_path, read_file, short, write_file
 
 #: What may be in a file, by name: nothing is imported because a file says so.
-CLASSES: dict[str, Any] = {
-    cls.__name__: cls
-    for cls in (
-        estimators.RNNClassifier,
-        estimators.RNNRegressor,
-        estimators.LSTMClassifier,
-        estimators.LSTMRegressor,
-        estimators.GRUClassifier,
-        estimators.GRURegressor,
-        forecasters.RNNForecaster,
-        forecasters.LSTMForecaster,
-        forecasters.GRUForecaster,
-    )
-}
+CLASSES: dict[str, Any] = {cls.__name__: cls for cls in ESTIMATORS + FORECASTERS}
 
 
 def save(model: Any, path: Any) -> None:

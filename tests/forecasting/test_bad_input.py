@@ -87,6 +87,8 @@ def test_horizons(quick, waves):
     for horizon, error in ((0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError), (waves, TypeError)):
         with pytest.raises(error, match="horizon must be"):
             forecaster.predict(horizon)
+    with pytest.raises(TypeError, match=r"found of type ndarray. .*the series to continue go by name: .*series="):
+        forecaster.predict(waves)
     assert quick(strategy="recursive").fit(waves).predict(40).shape == (40, 2)
     assert forecaster.set_params(horizon=9).predict().shape == (3, 2)  # as it was fitted
 
