@@ -40,13 +40,13 @@ def gradient_table():
     X, y = make_adding_problem(800, N_STEPS, random_state=0)
     table = Table("network", *(f"lag {lag}" for lag in LAGS), "effective memory", "spectral radius")
     for name, model in (
-        ("Elman RNN, init=pytorch", RNNRegressor(32, max_iter=3, init="pytorch", random_state=0)),
-        ("LSTM, init=chrono", LSTMRegressor(32, max_iter=3, init="chrono", random_state=0)),
+        ("Elman RNN", RNNRegressor(32, max_iter=3, init="pytorch", random_state=0)),
+        ("LSTM", LSTMRegressor(32, max_iter=3, init="chrono", random_state=0)),
     ):
         with on_a_budget():
             flow = gradient_flow(model.fit(X, y), X, y)
         shares = flow.by_lag[list(LAGS)] / flow.by_lag[0]
-        memory = f"{flow.effective_memory} of {N_STEPS} steps"
+        memory = f"{flow.effective_memory} of {N_STEPS}"
         table.add_row(name, *(f"{share:.0e}" for share in shares), memory, f"{flow.spectral_radius:.2f}")
     return table
 
@@ -76,7 +76,8 @@ def main():
     console.print(table)
     console.print(
         f"\n[bold]Where the gradient goes[/bold]: sequences of {N_STEPS} steps (two of their numbers are to be added), "
-        "after three epochs.\nHow much of the gradient at the last step is left so many steps before it:",
+        "after three epochs\nof an RNN with PyTorch's initial weights and of an LSTM with those for long memories "
+        '(init="chrono").\nHow much of the gradient at the last step is left so many steps before it:',
         soft_wrap=True,
     )
     with console.status("Regressors: compiling, or loading what was compiled"):

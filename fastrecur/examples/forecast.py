@@ -149,8 +149,11 @@ def main(arguments=None):
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    console.print(f"The next {options.horizon}, median (80% interval):")
-    console.print(", ".join(f"{median:.4g} ({low:.4g} to {high:.4g})" for low, median, high in future[:, 0]))
+    console.print("What comes next (the first step of the series is 0):")
+    ahead = Table("step", "median", "80% interval")
+    for step, (low, median, high) in enumerate(future[:, 0], len(series)):
+        ahead.add_row(str(step), f"{median:.4g}", f"{low:.4g} to {high:.4g}")
+    console.print(ahead)
     save_plot(console, options.plot, lambda figure: _draw(figure, series, results, future), (10, 4.5))
 
 

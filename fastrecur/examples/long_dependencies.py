@@ -159,7 +159,7 @@ def results_table(task: Task, results: Sequence[Result]) -> Table:
     """One line a network, one column a distance: the score, and how far the gradient reaches."""
     distances = sorted({result.distance for result in results})
     aim = f"{'over' if task.rises else 'under'} {task.bound:g} is solved, a guess has {task.guess:.3g}"
-    title = f"{task.name}: {task.score_name} ({aim}); effective memory"
+    title = f"{task.name}: {task.score_name} ({aim}), and below it the effective memory"
     table = Table("network", *(f"{distance} steps" for distance in distances), title=title, title_justify="left")
     for cell in dict.fromkeys(result.cell for result in results):
         table.add_row(cell, *(_entry(result) for result in results if result.cell == cell))
@@ -171,9 +171,9 @@ def _entry(result: Result) -> str:
     if result.solved:
         score = f"[bold]{score}[/bold] in {result.epochs} ep."
     else:
-        score += " exploded" if result.exploded else " not learned"
+        score += " exploded" if result.exploded else " missed"
     reach, n_steps = result.flow.effective_memory, len(result.flow.by_lag)
-    return f"{score}; {'all steps' if reach == n_steps else f'{reach} steps'}"
+    return f"{score}\n{'all steps' if reach == n_steps else f'{reach} step' + 's' * (reach != 1)}"
 
 
 def _draw(figure: Any, results: Sequence[Result], tasks: Sequence[Task]) -> None:

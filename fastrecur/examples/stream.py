@@ -138,10 +138,10 @@ def main(arguments=None):
             trained = train(past, options.seed)
         seconds = time.perf_counter() - began
     console.print(f"Trained in {seconds:.1f} s; an error above {trained[3]:.2f} is an alarm.")
-    table = Table("the next reading is forecast as", "faults found", "false alarms", "mean error", "us a step")
+    table = Table("forecast", "faults found", "false alarms", "mean error", "us a step")
     for name, detector in (
         ("that of a day before", lambda: watch_days(feed, past)),
-        ("predict_step says", lambda: watch(feed, *trained)),
+        ("predict_step", lambda: watch(feed, *trained)),
     ):
         detector()  # compiles
         began = time.perf_counter()

@@ -27,13 +27,13 @@ def test_tables_and_figure(tmp_path, capsys, monkeypatch):
     assert len(results) == 2 * 2 * 4
     assert figure.stat().st_size > 10_000
     text = capsys.readouterr().out
-    for part in ("adding problem", "copy memory", "12 steps", "IRNN", "GRU", "not learned", "0 of 16 were learned"):
+    for part in ("adding problem", "copy memory", "12 steps", "IRNN", "GRU", "missed", "0 of 16 were learned"):
         assert part in text
     for result in results:
         n_steps = result.distance + (0 if result.task == "adding problem" else 6)
         assert result.flow.by_lag.shape == (n_steps,)
         assert result.epochs == 1
-        assert f"{result.score:.3f} not learned" in text
+        assert f"{result.score:.3f} missed" in text
 
 
 def test_a_network_that_learns_stops_there():
