@@ -181,6 +181,17 @@ def test_a_clone_fitted_again_is_the_same(parameters, path):
         assert_same_forecasts(again.predict(), forecaster.predict())
 
 
+@pytest.mark.parametrize("random_state", [None, np.int64(3), np.random.RandomState(5)], ids=str)
+def test_random_states(random_state, path):
+    """Of paths that are drawn, too."""
+    forecaster = quick(strategy="recursive", quantiles=[0.2, 0.8], random_state=random_state).fit(WAVES)
+    loaded = saved_and_loaded(forecaster, path)
+    assert_same_forecaster(loaded, forecaster)
+    assert_same_forecasts(loaded.predict_quantiles(), forecaster.predict_quantiles())
+    if random_state is not None:
+        assert_same_forecasts(loaded.fit(WAVES).predict(), forecaster.fit(WAVES).predict())
+
+
 def test_what_was_set_since_is_for_the_next_fit(path):
     forecaster = quick(quantiles=[0.1, 0.9]).fit(WAVES)
     expected = forecaster.predict()
