@@ -1,17 +1,14 @@
 """``python -m fastrecur``: the tour. Handwritten digits, read row by row, with scikit-learn's own data."""
 
-import time
-import warnings
-
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from fastrecur import LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 from fastrecur.datasets import make_adding_problem
+from fastrecur.examples.training import on_a_budget, timed_fit
 from fastrecur.inspection import gradient_flow
 
 NEXT = """[bold]Where to go next[/bold]
@@ -34,11 +31,7 @@ def load():
 
 def fit_and_score(model, X_train, X_test, y_train, y_test):
     """Held-out accuracy, epochs, and seconds per epoch, of a fitted ``model``."""
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # MLPClassifier's own default is 200 epochs
-        model.fit(X_train, y_train)
-    seconds = time.perf_counter() - start
+    seconds = timed_fit(model, X_train, y_train)
     return model.score(X_test, y_test), model.n_iter_, seconds / model.n_iter_
 
 
@@ -47,14 +40,13 @@ def gradient_table():
     X, y = make_adding_problem(800, N_STEPS, random_state=0)
     table = Table("network", *(f"lag {lag}" for lag in LAGS), "effective memory", "spectral radius")
     for name, model in (
-        ("Elman RNN, init=pytorch", RNNRegressor(32, max_iter=3, init="pytorch", random_state=0)),
-        ("LSTM, init=chrono", LSTMRegressor(32, max_iter=3, init="chrono", random_state=0)),
+        ("Elman RNN", RNNRegressor(32, max_iter=3, init="pytorch", random_state=0)),
+        ("LSTM", LSTMRegressor(32, max_iter=3, init="chrono", random_state=0)),
     ):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with on_a_budget():
             flow = gradient_flow(model.fit(X, y), X, y)
         shares = flow.by_lag[list(LAGS)] / flow.by_lag[0]
-        memory = f"{flow.effective_memory} of {N_STEPS} steps"
+        memory = f"{flow.effective_memory} of {N_STEPS}"
         table.add_row(name, *(f"{share:.0e}" for share in shares), memory, f"{flow.spectral_radius:.2f}")
     return table
 
@@ -84,7 +76,8 @@ def main():
     console.print(table)
     console.print(
         f"\n[bold]Where the gradient goes[/bold]: sequences of {N_STEPS} steps (two of their numbers are to be added), "
-        "after three epochs.\nHow much of the gradient at the last step is left so many steps before it:",
+        "after three epochs\nof an RNN with PyTorch's initial weights and of an LSTM with those for long memories "
+        '(init="chrono").\nHow much of the gradient at the last step is left so many steps before it:',
         soft_wrap=True,
     )
     with console.status("Regressors: compiling, or loading what was compiled"):

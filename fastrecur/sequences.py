@@ -14,6 +14,7 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from fastrecur.frames import kind_of_frame
 from fastrecur.masks import refuse_masked
 from fastrecur.stacked import Sequences
 
@@ -28,14 +29,14 @@ def check_sequences(X: Any, *, estimator: Any | None = None, reset: bool = True,
     Parameters
     ----------
     X : array (n, T, F); array or DataFrame (n, T); list, tuple or object array of (T_i, F) or (T_i,) arrays
-        The sequences. A list is ragged if one of its elements is an array, even when all are of one length, or if its
-        nested lists differ in length; a rectangular nested list of numbers is the array that NumPy makes of it.
-        float32 and float64 are kept, float16 becomes float32, integers and booleans become float64; a list that mixes
-        them becomes float64.
+        The sequences; data frames (T_i, F) do for arrays. A list is ragged if one of its elements is an array, even
+        when all are of one length, or if its nested lists differ in length; a rectangular nested list of numbers is the
+        array that NumPy makes of it. float32 and float64 are kept, float16 becomes float32, integers and booleans
+        become float64; a list that mixes them becomes float64.
     estimator : estimator instance, default=None
         Whose data this is. With `reset`, it is given `n_features_in_` (T for a table, F otherwise),
-        `feature_names_in_` (a table with column names), `_fit_layout` and `_n_step_features` (F); without, X is
-        checked against them.
+        `feature_names_in_` (the columns of a table, or of a list of data frames), `_fit_layout` and
+        `_n_step_features` (F); without, X is checked against them.
     reset : bool, default=True
         True in fit, False everywhere else.
     allow_nan : bool, default=False
@@ -78,11 +79,11 @@ def check_sequences(X: Any, *, estimator: Any | None = None, reset: bool = True,
     X, elements = array_or_elements(X)
     sequences = _from_array(X, estimator) if elements is None else _from_elements(elements)
     if estimator is not None and not reset:
-        _check_against_fit(X, sequences, estimator)
+        _check_against_fit(X, _first_frame(elements), sequences, estimator)
     if not get_config()["assume_finite"]:
         _check_finite(sequences, allow_nan)
     if estimator is not None and reset:
-        _remember(X, sequences, estimator)
+        _remember(X, _first_frame(elements), sequences, estimator)
     return sequences
 
 
@@ -227,17 +228,24 @@ def _from_elements(elements: list) -> Sequences:
     )
 
 
+def _first_frame(elements: list | None) -> Any:
+    """Return the first DataFrame among the sequences of a list, or None."""
+    return next((x for x in elements or () if hasattr(x, "columns") and kind_of_frame(x)), None)
+
+
 def _check_columns(elements: list) -> None:
     """Data frames must have the same columns, in the same order."""
-    if not elements or not hasattr(elements[0], "columns"):
-        return
-    wanted = list(elements[0].columns)
+    wanted: list | None = None
     for index, element in enumerate(elements):
-        found = list(getattr(element, "columns", wanted))
-        if found != wanted and len(found) == len(wanted):
+        if not hasattr(element, "columns"):
+            continue
+        found = list(element.columns)
+        if wanted is None:
+            first, wanted = index, found
+        elif found != wanted and len(found) == len(wanted):
             raise ValueError(
-                f"The feature names of sequence {index} of X should match those of sequence 0, in its order: found "
-                f"{found}, expected {wanted}."
+                f"The feature names of sequence {index} of X should match those of sequence {first}, in its order: "
+                f"found {found}, expected {wanted}."
             )
 
 
@@ -314,17 +322,24 @@ def _check_finite(sequences: Sequences, allow_nan: bool) -> None:
     )
 
 
-def _remember(X: Any, sequences: Sequences, estimator: Any) -> None:
-    # Of a list or an array, scikit-learn sees one time step: its features are what n_features_in_ counts.
-    seen = X if sequences.layout == "table" else sequences.values[:1]
-    validate_data(estimator, seen, reset=True, skip_check_array=True)
+def _remember(X: Any, frame: Any, sequences: Sequences, estimator: Any) -> None:
+    validate_data(estimator, _seen(X, frame, sequences), reset=True, skip_check_array=True)
     estimator._fit_layout = sequences.layout
     estimator._n_step_features = sequences.n_features
 
 
-def _check_against_fit(X: Any, sequences: Sequences, estimator: Any) -> None:
+def _seen(X: Any, frame: Any, sequences: Sequences) -> Any:
+    """Return what scikit-learn is shown: a table, or of a list or an array a sequence or a step of F features."""
+    if sequences.layout == "table":
+        return X
+    return sequences.values[:1] if frame is None else frame
+
+
+def _check_against_fit(X: Any, frame: Any, sequences: Sequences, estimator: Any) -> None:
     name = type(estimator).__name__
     table = sequences.layout == "table"
+    if frame is not None and estimator._fit_layout == "ragged":
+        validate_data(estimator, frame, reset=False, skip_check_array=True)  # the names of the features
     if table and estimator._fit_layout == "table":
         validate_data(estimator, X, reset=False, skip_check_array=True, ensure_2d=False)  # the names of the columns
         if sequences.max_length != estimator.n_features_in_:
@@ -340,3 +355,5 @@ def _check_against_fit(X: Any, sequences: Sequences, estimator: Any) -> None:
             f"X has {sequences.n_features} features{read}, but {name} is expecting {estimator._n_step_features} "
             f"features as input{fitted}. Pass the features that fit saw."
         )
+    if frame is None and not table and estimator._fit_layout == "ragged":
+        validate_data(estimator, sequences.values[:1], reset=False, skip_check_array=True)  # warns of lost names

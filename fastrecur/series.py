@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from fastrecur.frames import kind_of_frame
 from fastrecur.masks import refuse_masked
 
 FORMS = "an array (T,) or (T, F), a pandas or polars Series or DataFrame, or a list of such series"
@@ -89,6 +89,19 @@ def read_panel(series: Any, name: str = "series") -> tuple[list[Series], bool]:
     return [_read(series, name)], False
 
 
+def names_of(name: str, panel: list, is_panel: bool) -> list[str]:
+    """Return what errors call each series of a panel."""
+    return [f"{name}[{i}]" for i in range(len(panel))] if is_panel else [name]
+
+
+def remember_names(estimator: Any, attribute: str, columns: list | None) -> None:
+    """Set an attribute to the names of features, where they are strings; otherwise remove that of a fit before."""
+    if are_names(columns):
+        setattr(estimator, attribute, np.array(columns, dtype=object))
+    elif hasattr(estimator, attribute):
+        delattr(estimator, attribute)
+
+
 def check_columns(series: Series, columns: list | None, name: str, wanted: str = "those of fit") -> None:
     """Compare the names of the features with those that are wanted, where both have names.
 
@@ -109,18 +122,23 @@ def check_columns(series: Series, columns: list | None, name: str, wanted: str =
     raise ValueError(f"The feature names of {name} {what}: found {found}, expected {columns}.")
 
 
+def rolling(values: NDArray, length: int) -> NDArray:
+    """Return all windows of ``length`` rows of (T, F), (T - length + 1, length, F): a view.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rolling(np.arange(4)[:, np.newaxis], 2)[:, :, 0]
+    array([[0, 1],
+           [1, 2],
+           [2, 3]])
+    """
+    return np.lib.stride_tricks.sliding_window_view(values, length, axis=0).transpose(0, 2, 1)
+
+
 def are_names(columns: list | None) -> bool:
     """Whether the columns are what scikit-learn takes for feature names: strings."""
     return columns is not None and all(isinstance(column, str) for column in columns)
-
-
-def kind_of_frame(given: Any) -> str | None:
-    """Return "pandas" or "polars" for a Series or DataFrame of these, else None; imports neither."""
-    for kind in ("pandas", "polars"):
-        module = sys.modules.get(kind)
-        if module is not None and isinstance(given, module.Series | module.DataFrame):
-            return kind
-    return None
 
 
 def _is_panel(series: Any) -> bool:

@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from fastrecur import persistence
 from fastrecur.kernels import reference
 from fastrecur.kernels.steps import step_table
+from fastrecur.persistence.checks import LEFT_OUT
 from fastrecur.sequences import check_sequences
 
 CELLS = ("rnn_tanh", "rnn_relu", "lstm", "gru")
@@ -252,7 +252,7 @@ def assert_same_value(a, b):
 def assert_same_estimator(loaded, estimator):
     """An estimator out of a file has the parameters and attributes of the one saved, but for those that stay out."""
     assert type(loaded) is type(estimator)
-    kept = {name: value for name, value in vars(estimator).items() if not name.startswith(persistence.LEFT_OUT)}
+    kept = {name: value for name, value in vars(estimator).items() if not name.startswith(LEFT_OUT)}
     assert vars(loaded).keys() == kept.keys()
     for name in kept:
         assert_same_value(getattr(loaded, name), kept[name])

@@ -24,7 +24,7 @@ def gates():
 def main():
     argparse.ArgumentParser(description="Draw the README's pictures.").parse_args()
     gates()
-    long_dependencies.main(["--figure", str(HERE / "long_dependencies.png")])
+    long_dependencies.main(["--plot", str(HERE / "long_dependencies.png")])
 
 
 if __name__ == "__main__":

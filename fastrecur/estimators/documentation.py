@@ -93,7 +93,7 @@ _TEMPLATE = """{summary}
     n_features_in_ : int
         T for a table (n, T), F otherwise.
     feature_names_in_ : array of str
-        Column names, where X had some.
+        Names of the columns of a table, or of the features of a list of data frames, where X had some.
     n_outputs_ : int
         K, classes or targets.
     n_iter_ : int

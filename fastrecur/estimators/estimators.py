@@ -55,3 +55,6 @@ class GRURegressor(SequenceRegressor):
     """GRU (gated recurrent unit) that predicts a number or several from a sequence."""
 
     _cell: ClassVar[str] = "gru"
+
+
+ESTIMATORS = (RNNClassifier, RNNRegressor, LSTMClassifier, LSTMRegressor, GRUClassifier, GRURegressor)

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 
-class _Count(Interval):
+class Count(Interval):
     """Constraint of a parameter: an integer from 1 on. True, an integer to Python, is none."""
 
     def __init__(self):
         super().__init__(Integral, 1, None, closed="left")
 
     def is_satisfied_by(self, val):
+        """Whether this is such a number."""
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
@@ -56,12 +57,12 @@ class NetworkParameters:
     dtype: str = "float32"
 
     _parameter_constraints: ClassVar[dict] = {
-        "hidden_size": [_Count()],
-        "num_layers": [_Count()],
+        "hidden_size": [Count()],
+        "num_layers": [Count()],
         "bidirectional": ["boolean"],
         "pooling": [StrOptions({"last", "mean", "max"})],
         "return_sequences": ["boolean"],
-        "embedding_dim": [_Count(), None],
+        "embedding_dim": [Count(), None],
         "dropout": [_SHARE],
         "recurrent_dropout": [_SHARE],
         "init": [StrOptions({"default", "irnn", "chrono", "pytorch"})],
@@ -70,19 +71,19 @@ class NetworkParameters:
         "learning_rate": [StrOptions({"constant", "adaptive", "cosine"})],
         "momentum": [_SHARE],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), _Count()],
-        "max_iter": [_Count()],
+        "batch_size": [StrOptions({"auto"}), Count()],
+        "max_iter": [Count()],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [_Count()],
+        "n_iter_no_change": [Count()],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "max_grad_norm": [_POSITIVE, None],
-        "bptt_steps": [_Count(), None],
+        "bptt_steps": [Count(), None],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
-        "n_threads": [_Count(), None],
+        "n_threads": [Count(), None],
         "device": [StrOptions({"cpu", "cuda", "auto"})],
         "dtype": [StrOptions({"float32", "float64"})],
     }

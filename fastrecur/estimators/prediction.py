@@ -5,6 +5,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
+from fastrecur.estimators.saving import Saved
 from fastrecur.estimators.streams import Stream
 from fastrecur.estimators.targets import stack_targets
 from fastrecur.kernels.threads import resolve_threads
@@ -14,7 +15,7 @@ from fastrecur.network.model import Model
 from fastrecur.tokens import as_tokens
 
 
-class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Prediction, transformation and streams."""
 
     def __sklearn_tags__(self):
@@ -184,45 +185,3 @@ class SequencePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return self._metric(y, self._decoded(outputs, sequences.values.dtype), sample_weight)
         except ValueError as error:
             raise ValueError(f"y cannot be held against the predictions: {error}") from error
-
-    def save(self, path):
-        """Write the fitted estimator into a file, for `fastrecur.load`.
-
-        The file is of safetensors' format and holds no pickle: ``weights_`` as tensors under PyTorch's names, all else
-        as JSON in the metadata and as further tensors. What was in the place of ``path`` stays whole until the new
-        file is: a save that fails or is killed changes nothing (killed, it may leave ``.fastrecur-*.tmp`` beside it).
-
-        Left out are scikit-learn's callbacks and the state of an unfinished fit: a loaded estimator predicts the same
-        bits, and trains on as in a new fit. Pickles hold that state.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Name of the file, by custom with the ending ``.safetensors``.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        TypeError, ValueError
-            If a parameter is invalid, the weights are not finite, an attribute was added that is no plain value or
-            array, or the class is derived from one of fastrecur's.
-        OSError
-            If the file cannot be written.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> import numpy as np
-        >>> import fastrecur
-        >>> X = np.random.default_rng(0).normal(size=(40, 5, 2))
-        >>> model = fastrecur.RNNClassifier(8, early_stopping=True, random_state=0).fit(X, X[:, 4, 0] > 0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     model.save(f"{folder}/model.safetensors")
-        ...     loaded = fastrecur.load(f"{folder}/model.safetensors")
-        >>> loaded.classes_
-        array([False,  True])
-        """
-        from fastrecur import persistence  # which imports the estimators
-
-        persistence.save(self, path)

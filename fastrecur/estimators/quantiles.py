@@ -39,6 +39,17 @@ def check_quantiles(quantiles):
     return levels
 
 
+def pinball_losses(errors, levels):
+    """Pinball losses (..., Q) of quantiles minus the truth (..., Q), at the levels (Q,).
+
+    Examples
+    --------
+    >>> pinball_losses(np.array([[-1.0, 2.0]]), np.array([0.1, 0.9]))
+    array([[0.1, 0.2]])
+    """
+    return np.maximum((1 - levels) * errors, -levels * errors)
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
 class SequenceQuantileRegressor(SequenceRegressor):
     """Quantiles of one target or several a sequence; without ``quantiles`` a `SequenceRegressor`.
@@ -74,8 +85,8 @@ class SequenceQuantileRegressor(SequenceRegressor):
             losses = ((outputs - targets) ** 2).mean(axis=1)
         else:
             levels = check_quantiles(self.quantiles)
-            error = outputs.reshape(len(outputs), -1, len(levels)) - targets[:, :, np.newaxis]
-            losses = np.maximum((1 - levels) * error, -levels * error).mean(axis=(1, 2))
+            errors = outputs.reshape(len(outputs), -1, len(levels)) - targets[:, :, np.newaxis]
+            losses = pinball_losses(errors, levels).mean(axis=(1, 2))
         return -float(np.average(losses, weights=weights))
 
     def _decoded(self, outputs, dtype):

@@ -1,23 +1,23 @@
-"""Forecast a series with intervals, and see how the forecasts of the past would have been.
+"""``python -m fastrecur.examples.forecast``: a series with intervals, and how forecasts of the past would have been.
 
-``python -m fastrecur.examples.forecast`` takes the airline passengers; ``--csv FILE --column NAME --season 24`` takes a
-series of yours. Beside the forecasts stand those of the seasonal naive method, each made from what was known before it.
+By default of the airline passengers; ``--csv FILE --column NAME --season 24`` takes a series of yours. Beside the
+forecasts stand those of the seasonal naive method, each made from what was known before it.
 """
 
-import argparse
 import csv
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sklearn.exceptions import ConvergenceWarning
 
 from fastrecur import GRUForecaster, LSTMForecaster, RNNForecaster
 from fastrecur.datasets import load_airline
+from fastrecur.examples.figures import save_plot
+from fastrecur.examples.options import Options, refuse
+from fastrecur.examples.training import on_a_budget
 from fastrecur.forecasting import SeasonalNaive, backtest
 
 CELLS: dict[str, Any] = {"rnn": RNNForecaster, "lstm": LSTMForecaster, "gru": GRUForecaster}
@@ -79,19 +79,8 @@ def _within(result):
     return np.mean(inside)
 
 
-def plot(series, results, future, path):
-    """Save a picture of the end of the series, of the forecasts of the past, and of the one ahead.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is missing.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('The plot needs matplotlib: pip install "fastrecur[plot]"') from error
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+def _draw(figure, series, results, future):
+    """Draw the end of the series, the forecasts of the past, and the one ahead."""
     axes = figure.subplots()
     horizon = len(future)
     n_splits = len(next(iter(results.values())).truth)
@@ -112,30 +101,32 @@ def plot(series, results, future, path):
     axes.plot(steps, future[:, 0, len(QUANTILES) // 2], color="tab:green", label=f"the next {horizon}, 80% interval")
     axes.set_xlabel("step")
     axes.legend()
-    figure.savefig(path, dpi=120)
+
+
+def parse(arguments):
+    """Options of the command line."""
+    parser = Options("forecast", __doc__)
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="file with a header (default: the airline passengers)")
+    parser.add_argument("--column", metavar="NAME", help="column of the file (default: the last)")
+    parser.add_count("--season", 12, "steps of a season")
+    parser.add_count("--window", None, "steps that a forecast looks back (default: two seasons)")
+    parser.add_count("--horizon", 12, "steps to forecast")
+    parser.add_count("--splits", 4, "forecasts of the past")
+    parser.add_argument("--cell", choices=CELLS, default="lstm", help="cell of the network (default: %(default)s)")
+    options = parser.read(arguments)
+    if options.column is not None and options.csv is None:
+        parser.error("argument --column: needs --csv, the file that it is in")
+    return options
 
 
 def main(arguments=None):
     """Compare, forecast, print, plot."""
-    parser = argparse.ArgumentParser(description="Forecast a series beside the seasonal naive method.")
-    parser.add_argument("--csv", type=Path, help="a file with a header; default: the airline passengers")
-    parser.add_argument("--column", help="of the file; default: the last")
-    parser.add_argument("--season", type=int, default=12, help="steps of a season; default: 12")
-    parser.add_argument("--window", type=int, help="steps that a forecast looks back; default: two seasons")
-    parser.add_argument("--horizon", type=int, default=12, help="steps to forecast; default: 12")
-    parser.add_argument("--splits", type=int, default=4, help="forecasts of the past; default: 4")
-    parser.add_argument("--cell", choices=CELLS, default="lstm", help="default: lstm")
-    parser.add_argument("--plot", type=Path, default=Path("forecast.png"), help="default: forecast.png")
-    options = parser.parse_args(arguments)
-    for name in ("season", "window", "horizon", "splits"):
-        number = getattr(options, name)
-        if number is not None and number < 1:
-            parser.error(f"--{name} must be at least 1, found {number}")
+    options = parse(arguments)
     console = Console()
     try:
         series = load_airline() if options.csv is None else read_column(options.csv, options.column)
     except (OSError, ValueError) as error:
-        raise SystemExit(f"{type(error).__name__}: {error}") from error
+        refuse(error)
     window = options.window or 2 * options.season
     needed = max(window + options.horizon, options.season + 1) + options.splits * options.horizon
     if len(series) < needed:
@@ -145,27 +136,25 @@ def main(arguments=None):
             "longer series."
         )
     forecaster = CELLS[options.cell](window, options.horizon, quantiles=list(QUANTILES), random_state=0)
-    warnings.simplefilter("ignore", ConvergenceWarning)
     name = "airline passengers" if options.csv is None else options.csv.name
     console.print(
         f"[bold]{name}[/bold]: {len(series)} steps. The last {options.splits * options.horizon} are forecast, "
         f"{options.horizon} at a time, each fit knowing only what came before.",
         soft_wrap=True,
     )
-    with console.status("Fitting; the first run compiles the kernels"):
+    with console.status("Fitting; the first run compiles the kernels"), on_a_budget():
         rows, results = compare(series, forecaster, options.season, options.horizon, options.splits)
         future = forecaster.fit(series).predict_quantiles()
     table = Table("method", "MAE", "RMSE", "MASE", "within the 80% interval", "seconds")
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    console.print(f"The next {options.horizon}, median (80% interval):")
-    console.print(", ".join(f"{median:.4g} ({low:.4g} to {high:.4g})" for low, median, high in future[:, 0]))
-    try:
-        plot(series, results, future, options.plot)
-        console.print(f"Plot: {options.plot}")
-    except ImportError as error:
-        console.print(str(error), markup=False)
+    console.print("What comes next (the first step of the series is 0):")
+    ahead = Table("step", "median", "80% interval")
+    for step, (low, median, high) in enumerate(future[:, 0], len(series)):
+        ahead.add_row(str(step), f"{median:.4g}", f"{low:.4g} to {high:.4g}")
+    console.print(ahead)
+    save_plot(console, options.plot, lambda figure: _draw(figure, series, results, future), (10, 4.5))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,9 +23,11 @@ from rich.table import Table
 
 from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
 from fastrecur.datasets import make_adding_problem, make_copy_memory
+from fastrecur.examples.figures import save_plot
+from fastrecur.examples.options import Options, whole
 from fastrecur.exceptions import ExplodingGradientWarning
 from fastrecur.inspection import GradientFlowDisplay, gradient_flow
-from fastrecur.inspection.figures import line_marks, pyplot
+from fastrecur.inspection.figures import line_marks
 
 #: Classifier, regressor and what differs from the defaults. The gated cells begin with biases for long memories
 #: (Tallec and Ollivier 2018), the IRNN from the identity (Le 2015); ungated cells bear smaller steps only.
@@ -158,7 +159,7 @@ def results_table(task: Task, results: Sequence[Result]) -> Table:
     """One line a network, one column a distance: the score, and how far the gradient reaches."""
     distances = sorted({result.distance for result in results})
     aim = f"{'over' if task.rises else 'under'} {task.bound:g} is solved, a guess has {task.guess:.3g}"
-    title = f"{task.name}: {task.score_name} ({aim}); effective memory"
+    title = f"{task.name}: {task.score_name} ({aim}), and below it the effective memory"
     table = Table("network", *(f"{distance} steps" for distance in distances), title=title, title_justify="left")
     for cell in dict.fromkeys(result.cell for result in results):
         table.add_row(cell, *(_entry(result) for result in results if result.cell == cell))
@@ -170,19 +171,14 @@ def _entry(result: Result) -> str:
     if result.solved:
         score = f"[bold]{score}[/bold] in {result.epochs} ep."
     else:
-        score += " exploded" if result.exploded else " not learned"
+        score += " exploded" if result.exploded else " missed"
     reach, n_steps = result.flow.effective_memory, len(result.flow.by_lag)
-    return f"{score}; {'all steps' if reach == n_steps else f'{reach} steps'}"
+    return f"{score}\n{'all steps' if reach == n_steps else f'{reach} step' + 's' * (reach != 1)}"
 
 
-def draw(results: Sequence[Result], tasks: Sequence[Task]) -> Any:
-    """Scores by distance, and beside them the gradient by lag at the longest distance: a line of axes a task.
-
-    Returns
-    -------
-    figure : matplotlib Figure
-    """
-    figure, axes = pyplot().subplots(len(tasks), 2, figsize=(10, 3.6 * len(tasks)), squeeze=False, layout="constrained")
+def _draw(figure: Any, results: Sequence[Result], tasks: Sequence[Task]) -> None:
+    """Scores by distance, and beside them the gradient by lag at the longest distance: a line of axes a task."""
+    axes = figure.subplots(len(tasks), 2, squeeze=False)
     for (left, right), task in zip(axes, tasks, strict=True):
         found = [result for result in results if result.task == task.name]
         longest = max(result.distance for result in found)
@@ -203,34 +199,38 @@ def draw(results: Sequence[Result], tasks: Sequence[Task]) -> Any:
         flows = {result.cell: result.flow for result in found if result.distance == longest}
         GradientFlowDisplay.from_flows(flows, ax=right)
         right.set_title(f"gradient by lag, {longest} steps")
-    return figure
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Options of the command line, those of ``--full`` filled in."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fastrecur.examples.long_dependencies",
-        description="RNN, IRNN, LSTM and GRU over growing distances: what they learn, where their gradient ends.",
-    )
+    parser = Options("long_dependencies", __doc__)
     parser.add_argument("--full", action="store_true", help="more distances and epochs: about half an hour")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    parser.add_argument("--distances", nargs="+", type=int, metavar="STEPS")
-    parser.add_argument("--epochs", type=int, help="at most, for each network")
-    parser.add_argument("--sequences", type=int, default=2000, help="to train on; default: 2000")
-    parser.add_argument("--hidden-size", type=int, default=32, help="default: 32")
-    parser.add_argument("--figure", type=Path, default=Path("long_dependencies.png"), help="where the figure goes")
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK", help="adding, copy (default: both)"
+    )
+    parser.add_argument(
+        "--cells",
+        nargs="+",
+        choices=CELLS,
+        default=list(CELLS),
+        metavar="CELL",
+        help="RNN, IRNN, LSTM, GRU (default: all)",
+    )
+    parser.add_argument(
+        "--distances", nargs="+", type=whole(2), metavar="STEPS", help="steps from what is to be remembered to its use"
+    )
+    parser.add_count("--epochs", None, "epochs of each network at most")
+    parser.add_count("--sequences", 2000, "sequences to train on")
+    parser.add_count("--hidden-size", 32, "units of each network")
+    options = parser.read(arguments)
     distances, epochs = FULL if options.full else QUICK
     options.distances = sorted(options.distances or distances)
     options.epochs = options.epochs or epochs
-    if min(options.distances) < 2 or options.epochs < 1 or options.sequences < 1 or options.hidden_size < 1:
-        parser.error("distances count from 2, epochs, sequences and hidden units from 1")
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Result]:
-    """Train, print the tables, draw the figure.
+    """Train, print the tables, plot.
 
     Parameters
     ----------
@@ -257,12 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
         console.print(results_table(task, [result for result in results if result.task == task.name]))
     n_solved, seconds = sum(result.solved for result in results), sum(result.seconds for result in results)
     console.print(f"{n_solved} of {len(results)} were learned within the budget, in {seconds:.0f} s of training.")
-    try:
-        draw(results, tasks).savefig(options.figure, dpi=120)
-    except ImportError as error:
-        console.print(f"No figure. {error}", markup=False, soft_wrap=True)
-    else:
-        console.print(f"Figure: {options.figure}", markup=False, soft_wrap=True)
+    save_plot(console, options.plot, lambda figure: _draw(figure, results, tasks), (10, 3.6 * len(tasks)))
     return results
 
 

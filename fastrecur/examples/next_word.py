@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,19 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_random_state
 
 from fastrecur import LSTMClassifier
 from fastrecur.examples.corpus import read_corpus
 from fastrecur.examples.figures import save_plot
 from fastrecur.examples.kneser_ney import KneserNey
+from fastrecur.examples.options import Options, refuse, whole
 from fastrecur.examples.shopping import compare
+from fastrecur.examples.training import timed_fit
 from fastrecur.preprocessing import SequenceTokenizer
 from fastrecur.preprocessing.tokenizer import UNKNOWN
 
 #: What stands before the first word of a text.
 _START = UNKNOWN
+
+#: What is completed unless something else is asked for.
+PROMPTS = ["If the object is", "The value of the expression", "A function is"]
 
 
 def main(arguments: Sequence[str] | None = None) -> Bunch:
@@ -47,13 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> Bunch:
         and distance), ``model`` (the LSTM of the text) and ``tokenizer``.
     """
     options = _parse(arguments)
-    console = Console()
+    console, prompts = Console(), options.prompt or PROMPTS
+    tokenizer = SequenceTokenizer(max_tokens=10_000, min_frequency=2)
     try:
         train, held_out = read_corpus(options.text, options.words)
+        learned = np.concatenate(tokenizer.fit_transform(train))
     except (OSError, ValueError) as error:
-        raise SystemExit(f"{type(error).__name__}: {error}") from error
-    tokenizer = SequenceTokenizer(max_tokens=10_000, min_frequency=2)
-    learned = np.concatenate(tokenizer.fit_transform(train))
+        refuse(error)
+    _check_prompts(tokenizer, prompts)
     tests = tokenizer.transform(held_out)
     n_tests, n_words = sum(map(len, tests)), len(tokenizer.vocabulary_)
     console.print(
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> Bunch:
     with console.status("LSTM (the first run compiles kernels for some seconds)"):
         model, seconds = fit_text(learned, options.hidden, options.epochs, options.seed)
     perplexity = _compare(console, model, seconds, learned, tests, n_words, options.order)
-    completions = _complete(console, model, tokenizer, options)
+    completions = _complete(console, model, tokenizer, prompts, options)
     shopping = _go_shopping(console, options) if options.distances else {}
     save_plot(console, options.plot, lambda figure: _draw(figure, perplexity, shopping), (9, 4))
     return Bunch(perplexity=perplexity, completions=completions, shopping=shopping, model=model, tokenizer=tokenizer)
@@ -99,11 +103,8 @@ def fit_text(
         random_state=seed,
     )
     before = np.concatenate([[_START], tokens[:-1]])
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs were asked for
-        model.fit(np.array_split(before, n_streams), np.array_split(tokens, n_streams))
-    return model, time.perf_counter() - start
+    seconds = timed_fit(model, np.array_split(before, n_streams), np.array_split(tokens, n_streams))
+    return model, seconds
 
 
 def word_probabilities(model: LSTMClassifier, texts: list[NDArray[np.int64]]) -> NDArray[np.float64]:
@@ -184,31 +185,42 @@ def _drawn(
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m fastrecur.examples.next_word", description=__doc__.split("\n")[0])
-    parser.add_argument("text", nargs="?", help="a text file; the topics of pydoc_data by default")
-    parser.add_argument("--words", type=int, default=100_000, help="where the text is cut (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=10, help="of the LSTM of the text (%(default)s)")
-    parser.add_argument("--hidden", type=int, default=128, help="its units (%(default)s)")
-    parser.add_argument("--order", type=int, default=5, help="of the n-gram model (%(default)s)")
-    parser.add_argument("--prompt", action="append", help="to be completed; may be given several times")
-    parser.add_argument("--length", type=int, default=20, help="words that complete a prompt (%(default)s)")
-    parser.add_argument("--temperature", type=float, default=0.7, help="of the completions (%(default)s)")
-    parser.add_argument("--top-k", type=int, default=20, help="words that are drawn from (%(default)s)")
-    parser.add_argument("--distances", type=int, nargs="*", default=[10, 50, 200], help="from the list to the question")
-    parser.add_argument("--lists", type=int, default=2000, help="shopping lists to learn from (%(default)s)")
-    parser.add_argument("--list-epochs", type=int, default=15, help="over them (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    parser.add_argument("--plot", default="next_word.png", help="file of the plot (%(default)s)")
-    parser.add_argument("--no-plot", dest="plot", action="store_const", const=None, help="save none")
-    options = parser.parse_args(arguments)
-    least = dict.fromkeys(("epochs", "hidden", "order", "length", "top_k", "list_epochs"), 1)
-    least |= {"words": 100, "lists": 100, "temperature": 0, "seed": 0}
-    for name, number in least.items():
-        if not getattr(options, name) >= number:
-            parser.error(f"--{name.replace('_', '-')} must be at least {number}, found {getattr(options, name)}")
-    if any(distance < 1 for distance in options.distances):
-        parser.error(f"--distances must be 1 or more each, found {options.distances}")
+    parser = Options("next_word", __doc__)
+    parser.add_argument("text", nargs="?", help="a text file (default: the topics of pydoc_data)")
+    parser.add_count("--words", 100_000, "words after which the text is cut", least=100)
+    parser.add_count("--epochs", 10, "epochs of the LSTM of the text")
+    parser.add_count("--hidden", 128, "units of that LSTM")
+    parser.add_count("--order", 5, "words that the n-gram model looks at, the next one included")
+    parser.add_argument("--prompt", action="append", metavar="TEXT", help="to be completed; may be given several times")
+    parser.add_count("--length", 20, "words that complete a prompt")
+    parser.add_argument(
+        "--temperature", type=float, default=0.7, metavar="X", help="of the completions (default: %(default)s)"
+    )
+    parser.add_count("--top-k", 20, "most likely words that the next one is drawn from")
+    parser.add_argument(
+        "--distances",
+        type=whole(),
+        nargs="*",
+        default=[10, 50, 200],
+        metavar="N",
+        help="words from the shopping list to the question (default: 10 50 200; none leaves the task out)",
+    )
+    parser.add_count("--lists", 2000, "shopping lists to learn from", least=100)
+    parser.add_count("--list-epochs", 15, "epochs over these")
+    parser.add_count("--seed", 0, "seed of all that is random", least=0)
+    options = parser.read(arguments)
+    if not 0 <= options.temperature < np.inf:
+        parser.error(f"argument --temperature: must be 0 or more, found {options.temperature}")
     return options
+
+
+def _check_prompts(tokenizer: SequenceTokenizer, prompts: list[str]) -> None:
+    """A prompt without a word would only be found out after the training."""
+    for prompt in prompts:
+        try:
+            tokenizer.transform([prompt])
+        except ValueError as error:
+            raise SystemExit(f"--prompt {prompt!r} has no word in it. Give the beginning of a sentence.") from error
 
 
 def _compare(
@@ -246,19 +258,17 @@ def _perplexity(probabilities: NDArray) -> float:
 
 
 def _complete(
-    console: Console, model: LSTMClassifier, tokenizer: SequenceTokenizer, options: argparse.Namespace
+    console: Console,
+    model: LSTMClassifier,
+    tokenizer: SequenceTokenizer,
+    prompts: list[str],
+    options: argparse.Namespace,
 ) -> dict[str, str]:
-    prompts = options.prompt or ["If the object is", "The value of the expression", "A function is"]
     console.print(f"\nPrompts completed at temperature {options.temperature:g}, top-k {options.top_k}:")
-    completions = {}
-    for prompt in prompts:
-        try:
-            completions[prompt] = complete(
-                model, tokenizer, prompt, options.length, options.temperature, options.top_k, options.seed
-            )
-        except ValueError as error:
-            raise SystemExit(f"--prompt {prompt!r}: {error}") from error
-        console.print(f"  {completions[prompt]}", soft_wrap=True, markup=False)
+    settings = (options.length, options.temperature, options.top_k, options.seed)
+    completions = {prompt: complete(model, tokenizer, prompt, *settings) for prompt in prompts}
+    for completed in completions.values():
+        console.print(f"  {completed}", soft_wrap=True, markup=False)
     return completions
 
 

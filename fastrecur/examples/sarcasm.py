@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -31,6 +29,8 @@ from sklearn.utils import Bunch
 from fastrecur import LSTMClassifier
 from fastrecur.datasets import make_sarcasm
 from fastrecur.examples.figures import save_plot
+from fastrecur.examples.options import Options, refuse
+from fastrecur.examples.training import timed_fit
 from fastrecur.preprocessing import SequenceTokenizer
 
 _ALL_WORDS = r"(?u)\b\w+\b"  # CountVectorizer's own pattern leaves words of one letter out
@@ -139,18 +139,20 @@ def main(arguments: Sequence[str] | None = None) -> Bunch:
     """
     options = _parse(arguments)
     console = Console()
+    model = make_lstm(options.hidden, options.epochs, options.seed)
     try:
         phrases, labels = _load(options, console)
+        train, test, y_train, y_test = train_test_split(phrases, labels, test_size=0.2, random_state=0, stratify=labels)
+        clone(model[0]).fit(train)  # a vocabulary that is empty would only be found out after the baselines
     except (OSError, ValueError) as error:
-        raise SystemExit(f"{type(error).__name__}: {error}") from error
-    train, test, y_train, y_test = train_test_split(phrases, labels, test_size=0.2, random_state=0, stratify=labels)
+        refuse(error)
     console.print(f"{len(train):,} phrases to learn from, {len(test):,} held out.\n", soft_wrap=True)
     table = Table("model", "sees", "held-out accuracy", "seconds")
     accuracy = {}
-    model = make_lstm(options.hidden, options.epochs, options.seed)
     for name, (sees, estimator) in {**make_baselines(), "LSTM": ("words in their order", model)}.items():
         with console.status(f"{name} (the first run compiles kernels for some seconds)"):
-            accuracy[name], seconds = _fit_and_score(estimator, train, test, y_train, y_test)
+            seconds = timed_fit(estimator, train, y_train)
+            accuracy[name] = estimator.score(test, y_test)
         table.add_row(name, sees, f"{accuracy[name]:.1%}", f"{seconds:.1f}")
     console.print(table)
     _show(console, model, test, y_test)
@@ -159,19 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> Bunch:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m fastrecur.examples.sarcasm", description=__doc__.split("\n")[0])
-    parser.add_argument("csv", nargs="?", help="a CSV file with the columns text and label; made phrases by default")
-    parser.add_argument("--phrases", type=int, default=6000, help="how many are made without a file (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=10, help="of the LSTM (%(default)s)")
-    parser.add_argument("--hidden", type=int, default=64, help="units of the LSTM (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the phrases and the LSTM (%(default)s)")
-    parser.add_argument("--plot", default="sarcasm.png", help="file of the plot (%(default)s)")
-    parser.add_argument("--no-plot", dest="plot", action="store_const", const=None, help="save none")
-    options = parser.parse_args(arguments)
-    for name, least in (("phrases", 50), ("epochs", 1), ("hidden", 2), ("seed", 0)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} must be at least {least}, found {getattr(options, name)}")
-    return options
+    parser = Options("sarcasm", __doc__)
+    parser.add_argument("csv", nargs="?", help="a CSV file with the columns text and label (default: made phrases)")
+    parser.add_count("--phrases", 6000, "phrases that are made without a file", least=50)
+    parser.add_count("--epochs", 10, "epochs of the LSTM")
+    parser.add_count("--hidden", 64, "units of the LSTM", least=2)
+    parser.add_count("--seed", 0, "seed of the phrases and the LSTM", least=0)
+    return parser.read(arguments)
 
 
 def _load(options: argparse.Namespace, console: Console) -> tuple[list[str], NDArray]:
@@ -185,16 +181,6 @@ def _load(options: argparse.Namespace, console: Console) -> tuple[list[str], NDA
     )
     phrases, labels = make_sarcasm(options.phrases, random_state=options.seed)
     return phrases, np.array(["sincere", "sarcastic"])[labels]
-
-
-def _fit_and_score(model: Any, train: list, test: list, y_train: NDArray, y_test: NDArray) -> tuple[float, float]:
-    """Held-out accuracy and seconds of the fit."""
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs were asked for
-        model.fit(train, y_train)
-    seconds = time.perf_counter() - start
-    return model.score(test, y_test), seconds
 
 
 def _show(console: Console, model: Pipeline, test: list[str], y_test: NDArray) -> None:

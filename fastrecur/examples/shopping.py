@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import check_random_state
 
 from fastrecur import LSTMClassifier, RNNClassifier
+from fastrecur.examples.training import timed_fit
 from fastrecur.preprocessing import SequenceTokenizer
 
 ITEMS = ("apples", "bread", "cheese", "eggs", "fish", "milk", "rice", "tea")
@@ -86,7 +85,5 @@ def compare(
         phrases, next_words = make_shopping(n_train, distance, random_state=seed)
         new_phrases, expected = make_shopping(n_test, distance, random_state=seed + 1)
         for name, model in make_models(epochs, seed).items():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs were asked for
-                model.fit(phrases, next_words)
+            timed_fit(model, phrases, next_words)
             yield distance, name, float(model.score(new_phrases, expected))

@@ -1,22 +1,21 @@
-"""A live feed, one step at a time: the next value is forecast, and a value far from its forecast raises an alarm.
+"""``python -m fastrecur.examples.stream``: a live feed, one step at a time. Values far from their forecasts are alarms.
 
-``python -m fastrecur.examples.stream`` trains a GRU on the past of a sensor with daily and weekly cycles, then reads a
-feed into which faults were put, with ``predict_step``: a step costs the same after a minute and after a year. Beside it
-stands the plain rule that a value should be near that of a day before.
+A GRU is trained on the past of a sensor with daily and weekly cycles, then reads with ``predict_step`` a feed into
+which faults were put: a step costs the same after a minute and after a year. Beside it stands the plain rule that a
+value should be near that of a day before.
 """
 
-import argparse
 import time
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sklearn.exceptions import ConvergenceWarning
 
 from fastrecur import GRURegressor
 from fastrecur.examples.figures import save_plot
+from fastrecur.examples.options import Options
+from fastrecur.examples.training import on_a_budget
 
 #: Steps of a day, and of the sequences that the network is trained on.
 DAY, LENGTH = 24, 168
@@ -110,19 +109,15 @@ def _draw(figure, feed, faulty, alarms, forecasts):
 
 def parse(arguments):
     """Options of the command line."""
-    parser = argparse.ArgumentParser(description="Watch a live feed one step at a time.")
-    parser.add_argument("--steps", type=int, default=4000, help="of the feed; default: 4000")
-    parser.add_argument("--faults", type=int, default=60, help="put into the feed; default: 60")
-    parser.add_argument("--past", type=int, default=4000, help="steps to train on; default: 4000")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--plot", default="stream.png", help="default: stream.png")
-    options = parser.parse_args(arguments)
-    for name, least in (("faults", 0), ("seed", 0), ("past", LENGTH + DAY)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} must be at least {least}, found {getattr(options, name)}")
+    parser = Options("stream", __doc__)
+    parser.add_count("--steps", 4000, "steps of the feed")
+    parser.add_count("--faults", 60, "faults that are put into the feed", least=0)
+    parser.add_count("--past", 4000, "steps to train on", least=LENGTH + DAY)
+    parser.add_count("--seed", 0, "seed of all that is random", least=0)
+    options = parser.read(arguments)
     least = DAY + 8 * max(1, options.faults)
     if options.steps < least:
-        parser.error(f"--steps must be at least {least} for {options.faults} faults, found {options.steps}")
+        parser.error(f"argument --steps: must be at least {least} for {options.faults} faults, found {options.steps}")
     return options
 
 
@@ -132,7 +127,6 @@ def main(arguments=None):
     console, rng = Console(), np.random.default_rng(options.seed)
     whole = make_feed(options.past + options.steps, rng)
     past, (feed, faulty) = whole[: options.past], put_faults(whole[options.past :], options.faults, rng)
-    warnings.simplefilter("ignore", ConvergenceWarning)
     console.print(
         f"A sensor with {DAY} readings a day: {len(past)} of the past to learn from, then {len(feed)} one at a time, "
         f"{options.faults} of them wrong.",
@@ -140,13 +134,14 @@ def main(arguments=None):
     )
     with console.status("Training; the first run compiles the kernels"):
         began = time.perf_counter()
-        trained = train(past, options.seed)
+        with on_a_budget():
+            trained = train(past, options.seed)
         seconds = time.perf_counter() - began
     console.print(f"Trained in {seconds:.1f} s; an error above {trained[3]:.2f} is an alarm.")
-    table = Table("the next reading is forecast as", "faults found", "false alarms", "mean error", "us a step")
+    table = Table("forecast", "faults found", "false alarms", "mean error", "us a step")
     for name, detector in (
         ("that of a day before", lambda: watch_days(feed, past)),
-        ("predict_step says", lambda: watch(feed, *trained)),
+        ("predict_step", lambda: watch(feed, *trained)),
     ):
         detector()  # compiles
         began = time.perf_counter()

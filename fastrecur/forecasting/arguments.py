@@ -2,12 +2,7 @@
 
 from numbers import Integral
 
-from fastrecur.series import read_panel
-
-
-def names_of(name, panel, is_panel):
-    """What errors call each series of a panel."""
-    return [f"{name}[{i}]" for i in range(len(panel))] if is_panel else [name]
+from fastrecur.series import check_columns, names_of, read_panel
 
 
 def check_length(n_steps, name, window, span):
@@ -45,17 +40,33 @@ def pairing(name, known, known_is_panel, n_series, is_panel):
     return f"{name} must be {wanted}, as the series is, found {found}. Pass known inputs for each series."
 
 
-def check_known_index(rows, times, n_steps, name):
-    """Where known inputs and the series have an index, they must be those of the ``n_steps`` to come."""
-    index = None if rows.frame is None else rows.frame.index
-    if index is None or times is None:
+def check_index_ahead(rows, index, name, what):
+    """Where rows and the series have an index, that of the rows must be the series' going on."""
+    found = None if rows.frame is None else rows.frame.index
+    if found is None or index is None:
         return
-    wanted = times.after(n_steps)
-    if not index.equals(wanted):
+    wanted = index.after(len(rows.values))
+    if not found.equals(wanted):
         raise ValueError(
-            f"The index of {name} runs from {index[0]} to {index[-1]}, but the steps to come are {wanted[0]} to "
-            f"{wanted[-1]}. Pass the known inputs of these."
+            f"The index of {name} runs from {found[0]} to {found[-1]}, but the steps to come are {wanted[0]} to "
+            f"{wanted[-1]}. Pass {what} of these."
         )
+
+
+def check_exog(known, n_exog, columns, name):
+    """Known inputs must be as many as in fit, with the same names."""
+    n = known[0].values.shape[1]
+    if n != n_exog:
+        raise ValueError(f"{name} has {n} column(s), but in fit exog had {n_exog}. Pass the same.")
+    check_columns(known[0], columns, name)
+
+
+def check_features(panel, n_features, columns, name):
+    """The features of a series must be as many as in fit, with the same names."""
+    n = panel[0].values.shape[1]
+    if n != n_features:
+        raise ValueError(f"series has {n} feature(s), but fit saw {n_features}. Pass the same.")
+    check_columns(panel[0], columns, name)
 
 
 def checked_horizon(horizon, otherwise, most):
@@ -63,7 +74,11 @@ def checked_horizon(horizon, otherwise, most):
     if horizon is None:
         return otherwise
     if isinstance(horizon, bool) or not isinstance(horizon, Integral):
-        raise TypeError(f"horizon must be an int of at least 1, found {horizon!r}. Known inputs go by name: exog=...")
+        found = f"of type {type(horizon).__name__}" if hasattr(horizon, "__len__") else repr(horizon)
+        raise TypeError(
+            f"horizon must be an int of at least 1, found {found}. Known inputs and the series to continue go by name: "
+            "exog=..., series=..."
+        )
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, found {horizon}.")
     if most is not None and horizon > most:

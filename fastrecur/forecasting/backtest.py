@@ -10,9 +10,11 @@ from sklearn.base import clone
 from sklearn.model_selection import TimeSeriesSplit
 from sklearn.utils import Bunch
 
-from fastrecur.estimators.quantiles import check_quantiles
+from fastrecur.estimators.quantiles import check_quantiles, pinball_losses
+from fastrecur.forecasting.naive import naive_error
+from fastrecur.frames import kind_of_frame
 from fastrecur.network.validation import check_count
-from fastrecur.series import kind_of_frame, read_panel
+from fastrecur.series import names_of, read_panel
 
 
 def backtest(
@@ -112,28 +114,35 @@ def backtest(
         if anew:
             fitted = clone(forecaster).set_params(horizon=horizon).fit(cut(given, train), cut(known, train))
         past = {} if anew else {"series": cut(given, train), "past_exog": cut(known, train)}
-        predicted = fitted.predict(horizon, cut(known, test), **past)
-        truth = [one.values[begin:end] for one, (begin, end) in zip(panel, test, strict=True)]
-        scales = [_naive_error(one.values[b:e], season_length) for one, (b, e) in zip(panel, train, strict=True)]
-        errors = [_array(p, t.shape) - t for p, t in zip(predicted if is_panel else [predicted], truth, strict=True)]
-        result.truth.append(cut(given, test))
-        result.predictions.append(predicted)
         result.train_sizes.append(collect([end - begin for begin, end in train]))
-        result.mae.append(np.mean([np.abs(e).mean() for e in errors]))
-        result.rmse.append(np.sqrt(np.mean([(e**2).mean() for e in errors])))
-        result.mase.append(np.mean([np.mean(np.abs(e) / s) for e, s in zip(errors, scales, strict=True)]))
+        result.truth.append(cut(given, test))
+        result.predictions.append(fitted.predict(horizon, cut(known, test), **past))
+        truth = [one.values[begin:end] for one, (begin, end) in zip(panel, test, strict=True)]
+        units = [naive_error(one.values[b:e], season_length) for one, (b, e) in zip(panel, train, strict=True)]
+        predicted = result.predictions[-1] if is_panel else result.predictions[-1:]
+        for name, error in _mean_errors(predicted, truth, units).items():
+            result[name].append(error)
         if levels is not None:
-            found = fitted.predict_quantiles(horizon, cut(known, test), **past)
-            parts = zip(found if is_panel else [found], truth, strict=True)
-            error = np.concatenate([_array(q, (*t.shape, len(levels))) - t[..., np.newaxis] for q, t in parts])
-            result.quantiles.append(found)
-            result.pinball.append(np.maximum((1 - levels) * error, -levels * error).mean())
-            errors_of_quantiles.append(error)
+            result.quantiles.append(fitted.predict_quantiles(horizon, cut(known, test), **past))
+            found = zip(result.quantiles[-1] if is_panel else result.quantiles[-1:], truth, strict=True)
+            errors = np.concatenate([_array(q, (*t.shape, len(levels))) - t[..., np.newaxis] for q, t in found])
+            result.pinball.append(pinball_losses(errors, levels).mean())
+            errors_of_quantiles.append(errors)
     for name in ("train_sizes", "mae", "rmse", "mase", *(["pinball"] if levels is not None else [])):
         result[name] = np.array(result[name])
     if levels is not None:
         result.coverage = (np.concatenate(errors_of_quantiles) >= 0).mean(axis=(0, 1))
     return result
+
+
+def _mean_errors(predicted: list, truth: list[NDArray], units: list[NDArray]) -> dict[str, np.floating]:
+    """Means over the steps, features and series of a split."""
+    errors = [_array(p, t.shape) - t for p, t in zip(predicted, truth, strict=True)]
+    return {
+        "mae": np.mean([np.abs(e).mean() for e in errors]),
+        "rmse": np.sqrt(np.mean([(e**2).mean() for e in errors])),
+        "mase": np.mean([np.mean(np.abs(e) / unit) for e, unit in zip(errors, units, strict=True)]),
+    }
 
 
 def _known_parts(exog, given, is_panel):
@@ -151,10 +160,10 @@ def _known_parts(exog, given, is_panel):
 def _splits(lengths, n_splits, horizon, max_train_size, is_panel):
     """Of each split the bounds (begin, end) of the training and of the test part of each series."""
     parts = []
-    for i, length in enumerate(lengths):
+    for length, name in zip(lengths, names_of("series", lengths, is_panel), strict=True):
         if length <= n_splits * horizon:
             raise ValueError(
-                f"{f'series[{i}]' if is_panel else 'series'} has {length} time step(s), but n_splits={n_splits} "
+                f"{name} has {length} time step(s), but n_splits={n_splits} "
                 f"forecasts of horizon={horizon} need more than {n_splits * horizon}. Lower one of them."
             )
         if n_splits == 1:
@@ -170,14 +179,6 @@ def _rows(one: Any, begin: int, end: int) -> Any:
     if kind_of_frame(one) == "pandas":
         return one.iloc[begin:end]
     return one[begin:end]
-
-
-def _naive_error(values: NDArray, season_length: int) -> NDArray:
-    """Mean absolute change over a season, NaN where there is none."""
-    if len(values) <= season_length:
-        return np.full(values.shape[1], np.nan)
-    error = np.abs(values[season_length:] - values[:-season_length]).mean(axis=0)
-    return np.where(error > 0, error, np.nan)
 
 
 def _array(predicted: Any, shape: tuple[int, ...]) -> NDArray:

@@ -5,9 +5,10 @@ _TEMPLATE = """{summary}
     The network reads the last ``window`` values and says how what follows differs from a linear autoregression on them
     [1]_. One network is trained on all windows of one series, or of all series of a panel.
 
-    A forecaster stands outside of scikit-learn's pipelines and searches, which take rows for independent: `fit` gets a
-    series, `predict` what is to come. Parameters are compared by `fastrecur.forecasting.backtest`, over
-    `sklearn.model_selection.ParameterGrid` say, as in the examples.
+    `fit` gets a series, `predict` forecasts what follows it: no step of a pipeline, where rows are independent.
+    Parameters are compared by `GridSearchCV` and its kind with ``cv=TimeSeriesSplit(n_splits, test_size=horizon)``, as
+    in the examples, or by `fastrecur.forecasting.backtest`, which takes panels too. Other splits would look ahead;
+    known inputs need scikit-learn's metadata routing, ``set_fit_request(exog=True).set_score_request(exog=True)``.
 
     Parameters
     ----------
@@ -85,14 +86,11 @@ _TEMPLATE = """{summary}
 
     A search over parameters:
 
-    >>> from sklearn.model_selection import ParameterGrid
-    >>> from fastrecur.forecasting import backtest
-    >>> def error(parameters):
-    ...     forecaster = {name}(horizon=6, tol=1e-2, random_state=0, **parameters)
-    ...     return backtest(forecaster, series, n_splits=2).mae.mean()
-    >>> best = min(ParameterGrid({{"window": [12, 24], "hidden_size": [8]}}), key=error)
-    >>> sorted(best)
-    ['hidden_size', 'window']
+    >>> from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+    >>> forecaster = {name}(horizon=6, hidden_size=8, tol=1e-2, random_state=0)
+    >>> search = GridSearchCV(forecaster, {{"window": [2, 24]}}, cv=TimeSeriesSplit(2, test_size=6)).fit(series)
+    >>> search.best_params_
+    {{'window': 24}}
     """
 
 

@@ -31,3 +31,6 @@ class GRUForecaster(Forecaster):
     """GRU (gated recurrent unit) that forecasts series."""
 
     _network_class: ClassVar[type] = GRUWindows
+
+
+FORECASTERS = (RNNForecaster, LSTMForecaster, GRUForecaster)

@@ -21,19 +21,29 @@ class LinearAutoregression:
 
     Parameters
     ----------
-    history : array of shape (n, window, F)
-    known : array of shape (n, steps, E) or None
-    targets : array of shape (n, H, F)
+    coefficients : array of shape (F, H, window + steps * E)
+        Of each feature and step to come, those of the window before those of the known inputs.
+    intercepts : array of shape (F, H)
     """
 
-    def __init__(self, history: NDArray, known: NDArray | None, targets: NDArray) -> None:
-        inputs = [_inputs(history, known, f) for f in range(history.shape[2])]
-        self.models = [RidgeCV(ALPHAS).fit(x, targets[:, :, f]) for f, x in enumerate(inputs)]
+    def __init__(self, coefficients: NDArray, intercepts: NDArray) -> None:
+        self.coefficients = coefficients
+        self.intercepts = intercepts
+
+    @classmethod
+    def fitted(cls, history: NDArray, known: NDArray | None, targets: NDArray) -> LinearAutoregression:
+        """Fit to windows (n, window, F), known inputs (n, steps, E) or None, and what follows, (n, H, F)."""
+        models = [RidgeCV(ALPHAS).fit(_inputs(history, known, f), targets[:, :, f]) for f in range(history.shape[2])]
+        shape = (len(models), targets.shape[1], -1)
+        coefficients = np.stack([model.coef_ for model in models]).reshape(shape)
+        return cls(
+            np.ascontiguousarray(coefficients), np.stack([model.intercept_ for model in models]).reshape(shape[:2])
+        )
 
     def predict(self, history: NDArray, known: NDArray | None) -> NDArray:
         """Return what follows each window, (n, H, F)."""
-        parts = [model.predict(_inputs(history, known, f)) for f, model in enumerate(self.models)]
-        return np.stack([part.reshape(len(history), -1) for part in parts], axis=2)
+        parts = zip(self.coefficients, self.intercepts, strict=True)
+        return np.stack([_inputs(history, known, f) @ c.T + b for f, (c, b) in enumerate(parts)], axis=2)
 
 
 def cross_fitted(history: NDArray, known: NDArray | None, targets: NDArray) -> NDArray:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from fastrecur.estimators.parameters import Count
 from fastrecur.forecasting import time_index
 from fastrecur.forecasting.arguments import checked_horizon
-from fastrecur.series import read_panel
-
-_COUNT = [Interval(Integral, 1, None, closed="left")]
+from fastrecur.series import names_of, read_panel
 
 
 class SeasonalNaive(BaseEstimator):
@@ -38,7 +36,7 @@ class SeasonalNaive(BaseEstimator):
     array([4., 5., 6., 4.])
     """
 
-    _parameter_constraints: ClassVar[dict] = {"season_length": _COUNT, "horizon": _COUNT}
+    _parameter_constraints: ClassVar[dict] = {"season_length": [Count()], "horizon": [Count()]}
 
     def __init__(self, season_length: int = 1, horizon: int = 1) -> None:
         self.season_length = season_length
@@ -101,13 +99,27 @@ class SeasonalNaive(BaseEstimator):
     def _read(self, series):
         panel, is_panel = read_panel(series)
         origins = []
-        for i, one in enumerate(panel):
-            name = f"series[{i}]" if is_panel else "series"
+        for one, name in zip(panel, names_of("series", panel, is_panel), strict=True):
             if len(one.values) < self.season_length:
                 raise ValueError(
                     f"{name} has {len(one.values)} time step(s), fewer than season_length={self.season_length}. Pass a "
                     "longer series or lower season_length."
                 )
             frame = time_index.without_index(one.frame)
-            origins.append((one.values[-self.season_length :].copy(), frame, time_index.read_times(one, name)))
+            origins.append((one.values[-self.season_length :].copy(), frame, time_index.read_time_index(one, name)))
         return origins, is_panel
+
+
+def naive_error(values: NDArray, season_length: int = 1) -> NDArray:
+    """Mean absolute change of rows (T, F) over a season, what scaled errors are relative to; NaN where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> naive_error(np.array([[1.0, 7.0], [3.0, 7.0], [2.0, 7.0]]))
+    array([1.5, nan])
+    """
+    if len(values) <= season_length:
+        return np.full(values.shape[1], np.nan)
+    error = np.abs(values[season_length:] - values[:-season_length]).mean(axis=0)
+    return np.where(error > 0, error, np.nan)

@@ -1,9 +1,11 @@
 """The networks inside of the forecasters: regressors of what follows a window."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
+from sklearn.utils._param_validation import Interval
 
 from fastrecur.estimators.parameters import ElmanParameters, LSTMParameters
 from fastrecur.estimators.quantiles import SequenceQuantileRegressor
@@ -19,7 +21,7 @@ class WindowRegressor(SequenceQuantileRegressor):
 
     gap: int = 0
 
-    _parameter_constraints: ClassVar[dict] = {"gap": ["no_validation"]}
+    _parameter_constraints: ClassVar[dict] = {"gap": [Interval(Integral, 0, None, closed="left")]}
 
     def _split_rows(self, values, n_sequences, n_validation, seed):
         n_train = n_sequences - n_validation

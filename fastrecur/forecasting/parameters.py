@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import StrOptions
 
-from fastrecur.estimators.parameters import NetworkParameters, _Count
+from fastrecur.estimators.parameters import Count, NetworkParameters
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -27,8 +27,8 @@ class ForecasterParameters(NetworkParameters):
     embedding_dim: int | None = field(default=None, init=False)
 
     _parameter_constraints: ClassVar[dict] = {
-        "window": [_Count()],
-        "horizon": [_Count()],
+        "window": [Count()],
+        "horizon": [Count()],
         "strategy": [StrOptions({"direct", "recursive"})],
         "quantiles": ["array-like", None],
         "scaling": [StrOptions({"window", "series"}), None],

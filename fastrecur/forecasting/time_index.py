@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrecur.frames import CLOCKS, make_frame
 from fastrecur.series import Frame, Series
 
 _REMEDY = "Sort it, fill the gaps (asfreq, then interpolate), or drop the index: reset_index(drop=True)."
 
 
 @dataclass(frozen=True)
-class Times:
-    """Where a series ended, in plain Python as far as may be: ``last``, the number behind the last label.
+class TimeIndex:
+    """Where the index of a series ended, in plain Python as far as may be: ``last``, the number behind the last label.
 
-    ``step`` is the name of a frequency of pandas (itself where the name does not say all) or an int; ``unit`` and
-    ``zone``, a name or where that does not say all itself, are those of dates.
+    ``step`` is the name of a frequency of pandas, an int, or a tuple of n and the keywords of a `pandas.DateOffset`;
+    ``unit`` and ``zone``, a name, are those of dates. Where no name says all (days off of one's own), step and zone are
+    themselves.
     """
 
     kind: str
@@ -44,7 +46,7 @@ class Times:
             last = pd.DatetimeIndex(np.array([self.last], f"M8[{self.unit}]"))
             last = last if self.zone is None else last.tz_localize("UTC").tz_convert(self.zone)
             try:
-                index = pd.date_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
+                index = pd.date_range(last[0], periods=n, freq=_offset(self.step)).as_unit(self.unit)
             except Exception as error:  # of pandas or pytz, as their versions have it
                 if self.zone is None:
                     raise
@@ -54,16 +56,16 @@ class Times:
                     "index to UTC: tz_convert('UTC')."
                 ) from error
         elif self.kind == "periods":
-            index = pd.period_range(pd.Period(ordinal=self.last, freq=self.step), periods=n)
+            index = pd.period_range(pd.Period(ordinal=self.last, freq=_offset(self.step)), periods=n)
         elif self.kind == "durations":
             last = pd.TimedeltaIndex(np.array([self.last], f"m8[{self.unit}]"))
-            index = pd.timedelta_range(last[0], periods=n, freq=self.step).as_unit(self.unit)
+            index = pd.timedelta_range(last[0], periods=n, freq=_offset(self.step)).as_unit(self.unit)
         else:
             index = pd.RangeIndex(self.last, self.last + n * self.step, self.step)
         return index[1:].rename(self.name)
 
 
-def read_times(series: Series, name: str, fitted: Times | None = None) -> Times | None:
+def read_time_index(series: Series, name: str, fitted: TimeIndex | None = None) -> TimeIndex | None:
     """Read the index of a pandas frame; None for anything else.
 
     ``fitted`` are those of the series in fit, None for that itself: an index without a frequency that goes in its steps
@@ -81,21 +83,21 @@ def read_times(series: Series, name: str, fitted: Times | None = None) -> Times 
     index = series.frame.index
     if isinstance(index, pd.PeriodIndex):
         _check_rising(index, name)
-        _check_steps(index, index.asi8, index.freq.n, name)
-        return Times("periods", int(index.asi8[-1]), index.freqstr, index.name)
+        _check_steps(index, index.freq.n, name)
+        return TimeIndex("periods", int(index.asi8[-1]), index.freqstr, index.name)
     if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
         _check_rising(index, name)
         kind = "durations" if isinstance(index, pd.TimedeltaIndex) else "dates"
         step = index.freq or _step_of_fit(index, kind, fitted) or _inferred(index)
         if step is None:
-            _check_steps(index, index.asi8, None, name)
+            _check_steps(index, None, name)
             step = index[1] - index[0] if len(index) > 1 else None
         if step is None:
             raise ValueError(f"The index of {name} has one time and no frequency. Set one: series.asfreq('D').")
         last = int(index.asi8[-1])
         if kind == "durations":
-            return Times("durations", last, _named(step), index.name, index.unit)
-        return Times("dates", last, _named(step), index.name, index.unit, _named_zone(index.tz))
+            return TimeIndex("durations", last, _named(step), index.name, index.unit)
+        return TimeIndex("dates", last, _named(step), index.name, index.unit, _named_zone(index.tz))
     if isinstance(index, pd.MultiIndex) or index.dtype.kind not in "iu":
         raise TypeError(
             f"The index of {name} is of dtype {index.dtype}, which says no time. Use dates (pandas.to_datetime), "
@@ -107,11 +109,11 @@ def read_times(series: Series, name: str, fitted: Times | None = None) -> Times 
         step = int(labels[1] - labels[0])
     else:
         step = fitted.step if fitted is not None and fitted.kind == "numbers" else 1
-    _check_steps(index, labels, step, name)
-    return Times("numbers", int(labels[-1]), step, index.name)
+    _check_steps(index, step, name)
+    return TimeIndex("numbers", int(labels[-1]), step, index.name)
 
 
-def _step_of_fit(index: Any, kind: str, fitted: Times | None) -> Any:
+def _step_of_fit(index: Any, kind: str, fitted: TimeIndex | None) -> Any:
     """Return the step of fit where the index goes in it, None otherwise."""
     import pandas as pd
 
@@ -119,10 +121,10 @@ def _step_of_fit(index: Any, kind: str, fitted: Times | None) -> Any:
         return None
     ranges = {"dates": pd.date_range, "durations": pd.timedelta_range}
     try:
-        expected = ranges[kind](index[0], periods=len(index), freq=fitted.step)
+        expected = ranges[kind](index[0], periods=len(index), freq=_offset(fitted.step))
     except Exception:  # local times that do not exist: not the steps of this index
         return None
-    return fitted.step if (index == expected).all() else None
+    return _offset(fitted.step) if (index == expected).all() else None
 
 
 def _inferred(index: Any) -> Any:
@@ -162,14 +164,27 @@ def _named_zone(zone: Any) -> Any:
 
 
 def _named(step: Any) -> Any:
-    """Return the name of a frequency, or itself where that would say less (days off of one's own)."""
+    """Return a frequency as `TimeIndex` keeps it."""
+    import pandas as pd
     from pandas.tseries.frequencies import to_offset
 
     offset = to_offset(step)
     try:
-        return offset.freqstr if to_offset(offset.freqstr) == offset else offset
+        if to_offset(offset.freqstr) == offset:
+            return offset.freqstr
     except ValueError:  # a DateOffset of some months has a name that cannot be read
-        return offset
+        pass
+    whole = type(offset) is pd.DateOffset and not offset.normalize
+    if whole and all(type(value) is int for value in offset.kwds.values()):
+        return (int(offset.n), dict(offset.kwds))
+    return offset
+
+
+def _offset(step: Any) -> Any:
+    """Undo `_named`."""
+    import pandas as pd
+
+    return pd.DateOffset(step[0], **step[1]) if isinstance(step, tuple) else step
 
 
 def _check_rising(index: Any, name: str) -> None:
@@ -178,28 +193,74 @@ def _check_rising(index: Any, name: str) -> None:
             f"The index of {name} has a missing time (NaT) at step {int(index.isna().argmax())}. {_REMEDY}"
         )
     if not index.is_unique:
-        raise ValueError(f"The index of {name} has the time {index[index.duplicated()][0]} twice. {_REMEDY}")
+        found = index[index.duplicated()][0]
+        raise ValueError(f"The index of {name} has the time {found} twice. {_REMEDY}{_hint(index, 0)}")
     if not index.is_monotonic_increasing:
         labels = index.to_numpy()
         at = int((labels[1:] < labels[:-1]).argmax())
         raise ValueError(f"The index of {name} is not in order: {index[at + 1]} comes after {index[at]}. {_REMEDY}")
 
 
-def _check_steps(index: Any, labels: NDArray, step: int | None, name: str) -> None:
-    """All steps must be ``step``, or where that is None the most frequent one."""
-    steps = np.diff(labels)
+def _check_steps(index: Any, step: int | None, name: str) -> None:
+    """All steps must be ``step``, or where that is None the most frequent one, of days by the clocks of the zone."""
+    steps = np.diff(_numbers(index))
     if not len(steps):
         return
     if step is None:
-        values, counts = np.unique(steps, return_counts=True)
-        step = values[counts.argmax()]
+        step = _most_frequent(steps)
+        if getattr(index, "tz", None) is not None and step >= 23 * _hour(index):
+            local = index.tz_localize(None)
+            by_clocks = np.diff(_numbers(local))
+            if 0 < np.count_nonzero(steps != step) >= np.count_nonzero(by_clocks != _most_frequent(by_clocks)):
+                index, steps, step = local, by_clocks, _most_frequent(by_clocks)
     wrong = np.flatnonzero(steps != step)
     if len(wrong):
         at = int(wrong[0])
+        whole = steps[at] > step and steps[at] % step == 0
+        missing = f", without {_label(index, _numbers(index)[at] + step)}," if whole else ""
         raise ValueError(
-            f"The index of {name} is irregular: from {index[at]} to {index[at + 1]} (step {at + 1}) is not the step "
-            f"that the others have, {len(wrong)} such place(s) in all. {_REMEDY}"
+            f"The index of {name} is irregular: from {index[at]} to {index[at + 1]} (step {at + 1}){missing} is not "
+            f"the step that the others have, {len(wrong)} such place(s) in all. {_REMEDY}"
+            f"{_hint(index, steps[at] - step)}"
         )
+
+
+def _numbers(index: Any) -> NDArray:
+    """Return the labels as whole numbers."""
+    return index.asi8 if hasattr(index, "asi8") else index.to_numpy()
+
+
+def _label(index: Any, number: int) -> Any:
+    """Return the label that has a number."""
+    import pandas as pd
+
+    if isinstance(index, pd.PeriodIndex):
+        return pd.Period(ordinal=number, freq=index.freq)
+    if isinstance(index, pd.TimedeltaIndex):
+        return pd.TimedeltaIndex(np.array([number], f"m8[{index.unit}]"))[0]
+    if isinstance(index, pd.DatetimeIndex):
+        label = pd.DatetimeIndex(np.array([number], f"M8[{index.unit}]"))[0]
+        return label if index.tz is None else label.tz_localize("UTC").tz_convert(index.tz)
+    return number
+
+
+def _most_frequent(steps: NDArray) -> int:
+    values, counts = np.unique(steps, return_counts=True)
+    return int(values[counts.argmax()])
+
+
+def _hour(index: Any) -> int:
+    return int(np.timedelta64(1, "h") / np.timedelta64(1, index.unit))
+
+
+def _hint(index: Any, more: int) -> str:
+    """Say that clocks may have been changed, where steps of hours are 0 or longer by one hour."""
+    import pandas as pd
+
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is not None or more not in (0, _hour(index)):
+        return ""
+    of_hours = _most_frequent(np.diff(_numbers(index))) < 24 * _hour(index)
+    return f" {CLOCKS}" if of_hours else ""
 
 
 # --- forecasts in the container of the series ------------------------------------------------------------------------
@@ -219,12 +280,11 @@ def point_frame(values: NDArray, frame: Frame | None, index: Any) -> Any:
 
         if frame.vector:
             return pd.Series(values[:, 0], index=index, name=frame.columns[0])
-        return pd.DataFrame(values, index=index, columns=frame.columns)
-    import polars as pl
+    elif frame.vector:
+        import polars as pl
 
-    if frame.vector:
         return pl.Series(frame.columns[0], values[:, 0])
-    return pl.DataFrame(dict(zip(frame.columns, values.T, strict=True)))
+    return make_frame(frame.kind, values, frame.columns, index)
 
 
 def quantile_frame(values: NDArray, levels: NDArray, frame: Frame | None, index: Any) -> Any:
@@ -239,7 +299,5 @@ def quantile_frame(values: NDArray, levels: NDArray, frame: Frame | None, index:
             return pd.DataFrame(values[:, 0], index=index, columns=pd.Index(levels, name="quantile"))
         columns = pd.MultiIndex.from_product([frame.columns, levels], names=["feature", "quantile"])
         return pd.DataFrame(values.reshape(len(values), -1), index=index, columns=columns)
-    import polars as pl
-
     names = [f"{column}_{level:g}" for column in frame.columns for level in levels]
-    return pl.DataFrame(dict(zip(names, values.reshape(len(values), -1).T, strict=True)))
+    return make_frame("polars", values.reshape(len(values), -1), names)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrecur.forecasting.time_index import Times
-from fastrecur.series import Frame
+from fastrecur.forecasting.time_index import TimeIndex, without_index
+from fastrecur.series import Frame, Series, rolling
 
 
 class Scale(NamedTuple):
@@ -48,9 +48,17 @@ def scale_of(values: NDArray, name: str) -> Scale:
     return Scale(mean, np.where(constant, 1.0, deviation))
 
 
-def unit_scale(n_features: int) -> Scale:
-    """Return the scale that changes nothing."""
-    return Scale(np.zeros(n_features), np.ones(n_features))
+def wanted_scale(values: NDArray, name: str, scaling: str | None) -> Scale:
+    """Return what ``scaling`` of a forecaster makes of rows (T, F): `scale_of`, or for None what changes nothing."""
+    scale = scale_of(values, name)
+    return Scale(np.zeros_like(scale.mean), np.ones_like(scale.deviation)) if scaling is None else scale
+
+
+def centre(history: NDArray, scaling: str | None) -> NDArray:
+    """Return what windows (n, window, F) are relative to, (n, 1, F)."""
+    if scaling == "window":
+        return history.mean(axis=1, keepdims=True)
+    return np.zeros((len(history), 1, history.shape[2]))
 
 
 @dataclass
@@ -58,15 +66,29 @@ class Origin:
     """Where a series ends and its forecast begins.
 
     ``history`` (window, F): the last values, scaled; ``known`` (window - 1, E): the inputs beside all but the first of
-    them, scaled, or None; ``scale``: of the series; ``times`` and ``frame``: of its container; ``single``: float32.
+    them, scaled, or None; ``scale``: of the series; ``index`` and ``frame``: of its container; ``single``: float32.
     """
 
     history: NDArray
     known: NDArray | None
     scale: Scale
-    times: Times | None
+    index: TimeIndex | None
     frame: Frame | None
     single: bool
+
+
+def origin_of(
+    series: Series, scaled: NDArray, known: NDArray | None, scale: Scale, index: TimeIndex | None, window: int
+) -> Origin:
+    """Return where a series ends, with its scaled rows and those of the known inputs (the last ``window`` will do)."""
+    return Origin(
+        history=scaled[-window:].copy(),
+        known=None if known is None else known[len(known) - window + 1 :].copy(),
+        scale=scale,
+        index=index,
+        frame=without_index(series.frame),
+        single=series.single,
+    )
 
 
 class Windows(NamedTuple):
@@ -83,18 +105,14 @@ class Windows(NamedTuple):
 
 def all_windows(panel: list[NDArray], known: list[NDArray] | None, window: int, horizon: int) -> Windows:
     """Windows of scaled series, and what follows each."""
-    whole = np.concatenate([_pairs(values, window + horizon) for values in panel])
+    whole = np.concatenate([rolling(values, window + horizon) for values in panel])
     counts = [len(values) - window - horizon + 1 for values in panel]
     order = np.argsort(np.concatenate([np.arange(-count, 0) for count in counts]), kind="stable")
     whole = whole[order]
     if known is not None:
-        parts = [_pairs(rows[1:], window + horizon - 1) for rows in known]
+        parts = [rolling(rows[1:], window + horizon - 1) for rows in known]
         return Windows(whole[:, :window], np.concatenate(parts)[order], whole[:, window:])
     return Windows(whole[:, :window], None, whole[:, window:])
-
-
-def _pairs(values: NDArray, length: int) -> NDArray:
-    return np.lib.stride_tricks.sliding_window_view(values, length, axis=0).transpose(0, 2, 1)
 
 
 def network_inputs(history: NDArray, known: NDArray | None) -> NDArray:

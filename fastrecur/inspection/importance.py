@@ -13,6 +13,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from fastrecur.frames import kind_of_frame, make_frame
 from fastrecur.network.validation import check_choice, check_count
 from fastrecur.sequences import Sequences, array_or_elements, check_sequences
 
@@ -199,11 +200,14 @@ def _dtype(X: Any) -> Any:
 
 def _as_given(X: Any, sequences: Sequences, values: NDArray) -> Any:
     """Rows of values as X came: an array, a list, or a data frame with its names."""
-    changed = sequences.unstack(values)
-    if isinstance(changed, list):
-        return [part[:, 0] for part in changed] if sequences.scalar_steps else changed
-    if sequences.scalar_steps:
-        changed = changed[:, :, 0]
-    if hasattr(X, "iloc"):
-        return type(X)(changed, index=X.index, columns=X.columns)
-    return type(X)(changed, schema=X.columns) if hasattr(X, "columns") else changed
+    changed: Any = sequences.unstack(values[:, 0] if sequences.scalar_steps else values)
+    elements = array_or_elements(X)[1]
+    if elements is None:
+        return _framed(changed, X)
+    return [_framed(part, element) for part, element in zip(changed, elements, strict=True)]
+
+
+def _framed(array: NDArray, given: Any) -> Any:
+    """Array (T, F) as a DataFrame where one was given, with its names."""
+    kind = kind_of_frame(given) if hasattr(given, "columns") else None
+    return array if kind is None else make_frame(kind, array, given.columns, getattr(given, "index", None))

@@ -12,21 +12,12 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from fastrecur.estimators import estimators
+from fastrecur.estimators.estimators import ESTIMATORS
 from fastrecur.interop import onnx_network
 from fastrecur.interop.onnx_model import labels, network_outputs
 from fastrecur.interop.onnx_network import LEAST_OPSET, element_type
 from fastrecur.interop.weights import missing_package, network_weights
 from fastrecur.preprocessing import PerTimestep
-
-ESTIMATORS = (
-    estimators.RNNClassifier,
-    estimators.RNNRegressor,
-    estimators.LSTMClassifier,
-    estimators.LSTMRegressor,
-    estimators.GRUClassifier,
-    estimators.GRURegressor,
-)
 
 #: ONNX Runtime has the recurrent operators for this dtype only.
 _NUMBER = np.dtype("float32")

@@ -55,8 +55,9 @@ def sequences_from_frame(
     -----
     Steps are missing where two times of an id that follow each other are not exactly one step apart, with a tolerance
     for the rounding of floats. One step is the same for all ids. Dates that all lie on one day of their months, or all
-    on the last, are counted in months, and those of a time zone in UTC. Days of business have weekends missing: they
-    want ``step=None``.
+    on the last, are counted in months. Hours of a time zone are counted in UTC, so that none is missing and none comes
+    twice when its clocks are changed, whole days by those clocks. Days of business have weekends missing: they want
+    ``step=None``.
 
     Examples
     --------

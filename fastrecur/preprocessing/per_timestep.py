@@ -13,7 +13,12 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from fastrecur.frames import kind_of_frame, make_frame
+from fastrecur.network.validation import check_choice
 from fastrecur.sequences import Sequences, array_or_elements, check_sequences
+
+#: What set_output knows.
+CONTAINERS = ("default", "pandas", "polars")
 
 
 def _has(name: str) -> Any:
@@ -45,16 +50,17 @@ class PerTimestep(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         The fitted transformer.
     n_features_in_ : int
         T where fit saw a 2-D X, F otherwise.
-    feature_names_in_ : ndarray of shape (T,)
-        Names of the columns, where fit saw a DataFrame.
+    feature_names_in_ : ndarray of shape (T,) or (F,)
+        Names of the columns, where fit saw a DataFrame, or of the features, where it saw a list of such. The
+        transformer is shown those: a `ColumnTransformer` may choose features by their names.
 
     Notes
     -----
     A 2-D X of shape (n, T) has one feature a step: the transformer sees (n * T, 1), and all columns share one mean.
     It comes back as (n, T) if the transformer gives one feature and as (n, T, K) if it gives K.
 
-    After ``set_output(transform="pandas")`` (or "polars") what would be an (n, T) array is a DataFrame; arrays
-    (n, T, F) and lists have no such form and stay as they are.
+    After ``set_output(transform="pandas")`` (or "polars") what would be an (n, T) array is a DataFrame, and a list of
+    data frames comes back as such; arrays (n, T, F) and lists of arrays stay what they are.
 
     Examples
     --------
@@ -107,7 +113,7 @@ class PerTimestep(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         sequences, targets = self._start_fit(X, y)
         transformer = clone(self.transformer)
         with config_context(transform_output="default"):
-            self.transformer_ = transformer.fit(sequences.values, targets)
+            self.transformer_ = transformer.fit(self._shown(sequences), targets)
         return self
 
     def fit_transform(self, X: Any, y: ArrayLike | list | None = None) -> Any:
@@ -140,12 +146,12 @@ class PerTimestep(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
                [1. , 0.2]])
         """
         sequences, targets = self._start_fit(X, y)
-        transformer = clone(self.transformer)
+        transformer, shown = clone(self.transformer), self._shown(sequences)
         with config_context(transform_output="default"):
             if hasattr(transformer, "fit_transform"):
-                rows = transformer.fit_transform(sequences.values, targets)
+                rows = transformer.fit_transform(shown, targets)
             else:
-                rows = transformer.fit(sequences.values, targets).transform(sequences.values)
+                rows = transformer.fit(shown, targets).transform(shown)
         self.transformer_ = transformer
         return self._framed(self._restored(rows, sequences, sequences.scalar_steps), X)
 
@@ -181,7 +187,7 @@ class PerTimestep(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         check_is_fitted(self)
         sequences = check_sequences(X, estimator=self, reset=False, allow_nan=self._allows_nan())
         with config_context(transform_output="default"):
-            rows = self.transformer_.transform(sequences.values)
+            rows = self.transformer_.transform(self._shown(sequences))
         return self._framed(self._restored(rows, sequences, sequences.scalar_steps), X)
 
     @_has("inverse_transform")
@@ -264,7 +270,7 @@ class PerTimestep(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         return np.array(names, dtype=object)
 
     def set_output(self, *, transform: str | None = None) -> PerTimestep:
-        """Choose the container that `transform` and `fit_transform` return for an (n, T) result.
+        """Choose the container that `transform` and `fit_transform` return for an (n, T) result, or a list of frames.
 
         Parameters
         ----------
@@ -291,7 +297,8 @@ class PerTimestep(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         'ndarray'
         """
         if transform is not None:
-            self._sklearn_output_config = {"transform": _check_container(transform)}  # the name that clone copies
+            check_choice("transform", transform, CONTAINERS)
+            self._sklearn_output_config = {"transform": transform}  # the name that clone copies
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -324,7 +331,15 @@ class PerTimestep(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         sequences = check_sequences(X, estimator=self, reset=True, allow_nan=self._allows_nan())
         targets = None if y is None else self._targets(y, sequences)
         self._scalar_steps = sequences.scalar_steps
+        named = sequences.layout == "ragged" and hasattr(self, "feature_names_in_")
+        self._frame_kind = next(filter(None, map(kind_of_frame, X))) if named else None
         return sequences, targets
+
+    def _shown(self, sequences: Sequences) -> Any:
+        """Return what the transformer sees: the rows (S, F), with their names where fit saw some."""
+        if self._frame_kind is None:
+            return sequences.values
+        return make_frame(self._frame_kind, sequences.values, self.feature_names_in_)
 
     def _targets(self, y: Any, sequences: Sequences) -> NDArray | None:
         """Return one target a time step, or None where the transformer has no use for targets of this form."""
@@ -364,25 +379,21 @@ class PerTimestep(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
         return sequences.unstack(rows[:, 0] if scalar_steps and rows.shape[1] == 1 else rows)
 
     def _framed(self, transformed: NDArray | list[NDArray], X: Any) -> Any:
-        """Turn an (n, T) result into the container that set_output asked for."""
+        """Turn an (n, T) result, or a list where X was one of frames, into the container that set_output asked for."""
         config = getattr(self, "_sklearn_output_config", {})
-        container = _check_container(config.get("transform", get_config()["transform_output"]))
-        if container == "default" or isinstance(transformed, list) or transformed.ndim != 2:
-            return transformed
-        if self._fit_layout != "table" or not hasattr(self, "get_feature_names_out"):
+        container = config.get("transform", get_config()["transform_output"])
+        check_choice("transform_output", container, CONTAINERS)
+        if container == "default" or not hasattr(self, "get_feature_names_out"):
             return transformed  # as in scikit-learn: no names for the columns, no frame
-        names = self.get_feature_names_out()
-        if container == "polars":
-            import polars
-
-            return polars.DataFrame(transformed, schema=names.tolist(), orient="row")
-        import pandas
-
-        index = X.index if isinstance(X, pandas.DataFrame) else None
-        return pandas.DataFrame(transformed, index=index, columns=names, copy=False)
+        if isinstance(transformed, list) and self._frame_kind is not None and all(map(kind_of_frame, X)):
+            names = self.get_feature_names_out()
+            return [_in_frame(container, part, names, x) for part, x in zip(transformed, X, strict=True)]
+        if self._fit_layout != "table" or isinstance(transformed, list) or transformed.ndim != 2:
+            return transformed
+        return _in_frame(container, transformed, self.get_feature_names_out(), X)
 
 
-def _check_container(transform: str) -> str:
-    if transform not in ("default", "pandas", "polars"):
-        raise ValueError(f'set_output(transform={transform!r}) is not known. Use "default", "pandas" or "polars".')
-    return transform
+def _in_frame(container: str, rows: NDArray, names: NDArray, given: Any) -> Any:
+    """Return rows in a DataFrame, with the index of the frame of pandas that they were made of."""
+    index = given.index if container == kind_of_frame(given) == "pandas" else None
+    return make_frame(container, rows, names, index)

@@ -308,7 +308,10 @@ class SequenceTokenizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         """Return the words of the vocabulary, the most frequent first."""
         frequent = np.flatnonzero(frequencies >= self.min_frequency).tolist()
         if not frequent and not frequencies.any():
-            raise ValueError(f"The vocabulary is empty: X has nothing but {words[0]!r}, the name of the unknown word.")
+            raise ValueError(
+                f"The vocabulary is empty: X has nothing but {words[0]!r}, the name of the unknown word. "
+                "Pass phrases with other words."
+            )
         if not frequent:
             most = int(frequencies.argmax())
             raise ValueError(

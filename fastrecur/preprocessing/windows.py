@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from fastrecur.series import are_names, check_columns, read_panel
+from fastrecur.estimators.parameters import Count
+from fastrecur.series import check_columns, names_of, read_panel, remember_names, rolling
 
 
 class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
@@ -51,9 +50,7 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
            [5., 6.]])
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        name: [Interval(Integral, 1, None, closed="left")] for name in ("window", "horizon", "step")
-    }
+    _parameter_constraints: ClassVar[dict] = {name: [Count()] for name in ("window", "horizon", "step")}
 
     def __init__(self, window: int = 24, horizon: int = 1, step: int = 1) -> None:
         self.window = window
@@ -81,14 +78,11 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         ValueError, TypeError
             If a parameter will not do, or the series is shorter than window + horizon, or holds no numbers.
         """
-        panel, _ = read_panel(series)
-        for place, one in self._named(panel):
+        panel, is_panel = read_panel(series)
+        for one, place in zip(panel, names_of("series", panel, is_panel), strict=True):
             self._check_length(one, place)
         self.n_features_in_, self._columns = panel[0].values.shape[1], panel[0].columns
-        if are_names(self._columns):
-            self.feature_names_in_ = np.array(self._columns, dtype=object)
-        elif hasattr(self, "feature_names_in_"):  # of a fit before
-            del self.feature_names_in_
+        remember_names(self, "feature_names_in_", self._columns)
         return self
 
     def transform(self, series: Any) -> tuple[NDArray, NDArray]:
@@ -124,12 +118,11 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         >>> model.predict(windows.last_window(series)).round(3)
         array([[0.866, 0.5  , 0.   ]])
         """
-        panel = self._checked(series)
+        panel, names = self._checked(series)
         length, X, y = self.window + self.horizon, [], []
-        for place, one in self._named(panel):
+        for one, place in zip(panel, names, strict=True):
             self._check_length(one, place)
-            pairs = np.lib.stride_tricks.sliding_window_view(one.values, length, axis=0)[:: self.step]
-            pairs = pairs.transpose(0, 2, 1)
+            pairs = rolling(one.values, length)[:: self.step]
             X.append(pairs[:, : self.window])
             y.append(pairs[:, self.window :])
         return self._laid_out(panel, X), self._without_unit_horizon(self._laid_out(panel, y))
@@ -168,8 +161,8 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         ValueError, TypeError
             If a series is shorter than the window, has other features than in fit, or holds no numbers.
         """
-        panel = self._checked(series)
-        for place, one in self._named(panel):
+        panel, names = self._checked(series)
+        for one, place in zip(panel, names, strict=True):
             if len(one.values) < self.window:
                 raise ValueError(
                     f"{place} has {len(one.values)} time step(s), fewer than window={self.window}. Pass a longer one "
@@ -188,24 +181,22 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         -------
         index : int64 array of shape (n,)
         """
-        panel = self._checked(series)
+        panel, _ = self._checked(series)
         length = self.window + self.horizon
         counts = [max(0, -(-(len(one.values) - length + 1) // self.step)) for one in panel]
         return np.repeat(np.arange(len(panel)), counts)
 
     def _checked(self, series):
         check_is_fitted(self, "n_features_in_")
-        panel, _ = read_panel(series)
+        panel, is_panel = read_panel(series)
         if panel[0].values.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"series does not match: X has {panel[0].values.shape[1]} features, but {type(self).__name__} is "
                 f"expecting {self.n_features_in_} features as input. Pass the features that fit saw."
             )
-        check_columns(panel[0], self._columns, "series")
-        return panel
-
-    def _named(self, panel):
-        return [(f"series[{i}]" if len(panel) > 1 else "series", one) for i, one in enumerate(panel)]
+        names = names_of("series", panel, is_panel)
+        check_columns(panel[0], self._columns, names[0])
+        return panel, names
 
     def _check_length(self, one, place):
         n = len(one.values)

@@ -42,6 +42,8 @@ def test_tokens_that_will_not_do(cls):
     X, y = make(cls)
     estimator = tiny(cls, embedding_dim=3, max_iter=1, random_state=0)
     for wrong, message in (
+        (["to be", "or not"] * 5, "X holds strings .* SequenceTokenizer turns text into tokens"),
+        ([["to", "be"], ["or"]] * 5, "Sequence 0 of X holds strings .* SequenceTokenizer turns text into tokens"),
         ([x.astype(float) for x in X], r"X holds floats.*embedding_dim needs integer"),
         ([x - 1 for x in X], r"negative token -1 at sequence \d+, step \d+"),
         ([np.column_stack([x, x]) for x in X], r"2 features.*embedding_dim"),

@@ -48,11 +48,13 @@ def test_bad_files(text, options, message, tmp_path):
 @pytest.mark.parametrize(
     ("example", "options", "message"),
     [
-        (forecast, ["--horizon", "0"], "--horizon must be at least 1, found 0"),
-        (forecast, ["--window", "0"], "--window must be at least 1, found 0"),
-        (stream, ["--past", "100"], "--past must be at least 192, found 100"),
-        (stream, ["--faults", "-1"], "--faults must be at least 0"),
-        (stream, ["--steps", "100", "--faults", "10"], "--steps must be at least 104 for 10 faults, found 100"),
+        (forecast, ["--horizon", "0"], "--horizon: must be at least 1, found 0"),
+        (forecast, ["--window", "0"], "--window: must be at least 1, found 0"),
+        (forecast, ["--column", "load"], "--column: needs --csv"),
+        (forecast, ["--splits", "many"], "--splits: must be a whole number, found 'many'"),
+        (stream, ["--past", "100"], "--past: must be at least 192, found 100"),
+        (stream, ["--faults", "-1"], "--faults: must be at least 0"),
+        (stream, ["--steps", "100", "--faults", "10"], "--steps: must be at least 104 for 10 faults, found 100"),
     ],
 )
 def test_bad_options(example, options, message, capsys):
@@ -83,13 +85,22 @@ def test_forecast_runs(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "plot.png").exists()
 
 
-def test_the_plot(tmp_path):
-    pytest.importorskip("matplotlib")
+def test_the_plot():
+    Figure = pytest.importorskip("matplotlib.figure").Figure
     series = np.arange(60.0)
     forecaster = GRUForecaster(6, 3, quantiles=[0.1, 0.5, 0.9], hidden_size=4, max_iter=2, n_threads=1)
     _, results = forecast.compare(series, forecaster, 6, 3, 2)
-    forecast.plot(series, results, forecaster.fit(series).predict_quantiles(), tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").stat().st_size > 1000
+    future = forecaster.fit(series).predict_quantiles()
+    figure = Figure()
+    forecast._draw(figure, series, results, future)
+    [axes] = figure.axes
+    assert axes.get_legend_handles_labels()[1] == [
+        "series",
+        "seasonal naive",
+        "GRUForecaster",
+        "the next 3, 80% interval",
+    ]
+    np.testing.assert_array_equal(axes.lines[-1].get_ydata(), future[:, 0, 1])
 
 
 def test_faults_are_where_they_are_said_to_be():

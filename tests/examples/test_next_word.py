@@ -120,6 +120,21 @@ def test_arguments_that_will_not_do(arguments, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("prompt", ["", "   "])
+def test_a_prompt_that_will_not_do_is_found_before_the_training(prompt, monkeypatch):
+    monkeypatch.setattr(next_word, "fit_text", lambda *_: pytest.fail("trained"))
+    with pytest.raises(SystemExit, match=r"--prompt '.*' has no word in it"):
+        next_word.main([*SMALL, "--prompt", "A function", "--prompt", prompt])
+
+
+def test_a_text_without_a_word_that_comes_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(next_word, "fit_text", lambda *_: pytest.fail("trained"))
+    path = tmp_path / "text.txt"
+    path.write_text("\n\n".join(f"word{i}" for i in range(300)))
+    with pytest.raises(SystemExit, match="ValueError: The vocabulary is empty: min_frequency=2"):
+        next_word.main([str(path)])
+
+
 def test_a_file_that_will_not_do(tmp_path):
     with pytest.raises(SystemExit, match="FileNotFoundError"):
         next_word.main(["nowhere.txt"])

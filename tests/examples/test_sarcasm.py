@@ -85,6 +85,12 @@ def test_arguments_that_will_not_do(arguments, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+def test_an_empty_vocabulary_is_found_before_the_training(write, monkeypatch):
+    monkeypatch.setattr(sarcasm, "timed_fit", lambda *_: pytest.fail("trained"))
+    with pytest.raises(SystemExit, match="The vocabulary is empty: min_frequency=2"):
+        sarcasm.main([write([(f"word{i}", str(i % 2)) for i in range(12)])])
+
+
 def test_a_file_that_is_not_there():
     with pytest.raises(SystemExit, match="FileNotFoundError"):
         sarcasm.main(["nowhere.csv"])

@@ -87,6 +87,8 @@ def test_horizons(quick, waves):
     for horizon, error in ((0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError), (waves, TypeError)):
         with pytest.raises(error, match="horizon must be"):
             forecaster.predict(horizon)
+    with pytest.raises(TypeError, match=r"found of type ndarray. .*the series to continue go by name: .*series="):
+        forecaster.predict(waves)
     assert quick(strategy="recursive").fit(waves).predict(40).shape == (40, 2)
     assert forecaster.set_params(horizon=9).predict().shape == (3, 2)  # as it was fitted
 
@@ -133,7 +135,7 @@ def test_known_inputs(strategy, quick, waves):
 
 def test_direct_reads_the_known_inputs_of_all_its_steps(quick, waves):
     forecaster = quick().fit(waves, waves)
-    with pytest.raises(ValueError, match="exactly these steps, which strategy=direct was fitted for"):
+    with pytest.raises(ValueError, match="exactly these steps, which strategy='direct' was fitted for"):
         forecaster.predict(2, waves[:2])
     assert forecaster.predict(2, waves[:3]).shape == (2, 2)
 

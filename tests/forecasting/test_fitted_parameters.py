@@ -35,6 +35,13 @@ def test_quantiles_are_those_of_fit(strategy, quick, waves):
     np.testing.assert_array_equal(forecaster.set_params(quantiles=None).predict_quantiles(), expected)
 
 
+def test_scales_of_other_series_are_those_of_fit(quick, waves):
+    """Of a panel each series that is to be continued has its own scale, made as in fit."""
+    forecaster = quick().fit([waves, waves[:50]])
+    expected = forecaster.predict(series=3 * waves)
+    np.testing.assert_array_equal(forecaster.set_params(scaling=None).predict(series=3 * waves), expected)
+
+
 @pytest.mark.parametrize("random_state", [None, 7, "instance"])
 def test_paths_are_drawn_alike(random_state, quick, waves):
     random_state = np.random.RandomState(0) if random_state == "instance" else random_state

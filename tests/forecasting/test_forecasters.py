@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 import fastrecur
 from fastrecur import GRUForecaster, GRURegressor, LSTMForecaster, RNNForecaster
-from fastrecur.forecasting.forecaster import _interpolated
+from fastrecur.forecasting.prediction import _interpolated
 from tests.forecasting.conftest import FORECASTERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -132,8 +132,8 @@ def test_without_scaling_and_without_a_linear_part(quick, waves):
 def test_each_feature_is_forecast_linearly_from_itself(waves):
     rng = np.random.default_rng(0)
     forecaster = GRUForecaster(6, 3, max_iter=1, random_state=0, n_threads=1)
-    alone = forecaster.fit(waves[:, 0]).linear_.models[0].coef_
-    beside = forecaster.fit(np.column_stack([waves[:, 0], rng.normal(size=60)])).linear_.models[0].coef_
+    alone = forecaster.fit(waves[:, 0]).linear_.coefficients[0]
+    beside = forecaster.fit(np.column_stack([waves[:, 0], rng.normal(size=60)])).linear_.coefficients[0]
     np.testing.assert_allclose(alone, beside)
 
 

@@ -111,6 +111,18 @@ def test_data_frames_keep_their_names(frame):
     )
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_lists_of_data_frames_keep_their_names(frame):
+    """The model would warn of names that are lost; the numbers are those of arrays."""
+    arrays = make_ragged(n=20)
+    X, y = [frame(dict(zip("abc", x.T, strict=True))) for x in arrays], np.arange(20) % 2
+    model, plain = (fitted(GRUClassifier, given, y)[0] for given in (X, arrays))
+    found = permutation_importance(model, X, y, n_repeats=2, random_state=0).importances
+    np.testing.assert_array_equal(
+        found, permutation_importance(plain, arrays, y, n_repeats=2, random_state=0).importances
+    )
+
+
 def test_tokens_stay_integers():
     rng = np.random.default_rng(0)
     X = [rng.integers(5, size=length) for length in rng.integers(1, 6, size=30)]

@@ -101,7 +101,7 @@ def test_pairs_train_a_regressor():
 
 
 @pytest.mark.parametrize("name", ["window", "horizon", "step"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "3"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3", True])
 def test_parameters(name, value):
     with pytest.raises(ValueError, match=f"The '{name}' parameter"):
         SlidingWindow(**{"window": 2, name: value}).fit(np.arange(9.0))

@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import random
-import re
 import struct
 import tracemalloc
 import zipfile
@@ -13,12 +12,12 @@ import zipfile
 import numpy as np
 import pytest
 import safetensors.numpy
-from safetensors import safe_open
 
 import fastrecur
-from fastrecur import LSTMClassifier, LSTMRegressor, RNNRegressor, persistence
+from fastrecur import LSTMClassifier, LSTMRegressor, RNNRegressor
 from tests.estimators.data import assert_same_bits, make_array, outputs, tiny
 from tests.helpers import assert_same_estimator, assert_same_value
+from tests.persistence.model_files import contents, loaded_or_none, places, refused, write
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -36,31 +35,10 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def contents(path):
-    """JSON object and tensors of a file."""
-    with safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()["fastrecur"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-
-def write(path, document, tensors, sealed=True):
-    """A forged file, with a digest that is right."""
-    if sealed:
-        document["sha256"] = persistence._digest(document, tensors)
-    path.write_bytes(safetensors.numpy.save(tensors, {"fastrecur": json.dumps(document)}))
-
-
 def raw(header, data=b""):
     """A safetensors file by hand."""
     header = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(header)) + header + data
-
-
-def refused(path, *parts):
-    with pytest.raises(ValueError, match=f"^Cannot load {re.escape(repr(str(path)))}: ") as caught:
-        fastrecur.load(path)
-    for part in parts:
-        assert re.search(part, str(caught.value), re.DOTALL), f"{part!r} is not in: {caught.value}"
-    return str(caught.value)
 
 
 # --- no file of ours -------------------------------------------------------------------------------------------------
@@ -387,16 +365,6 @@ def victim(request, tmp_path_factory):
     return estimator, path.read_bytes()
 
 
-def loaded_or_none(path):
-    """The estimator, or None where `load` refuses the file as it should."""
-    try:
-        return fastrecur.load(path)
-    except ValueError as error:
-        if not str(error).startswith("Cannot load "):
-            raise
-        return None
-
-
 def assert_equal_or_refused(estimator, path):
     loaded = loaded_or_none(path)
     if loaded is None:
@@ -451,17 +419,10 @@ def test_forged_documents_at_random(victim, path):
     document, tensors = contents(path)
     for _ in range(600):
         forged = json.loads(json.dumps(document))
-        places = list(_places(forged))
-        container, key = rng.choice(places)
-        other, other_key = rng.choice(places)
+        found = list(places(forged))
+        container, key = rng.choice(found)
+        other, other_key = rng.choice(found)
         container[key] = rng.choice([json.loads(json.dumps(other[other_key])), None, -1, 2**70, "x", [], {}, 0.5])
         write(path, forged, tensors)
         loaded = loaded_or_none(path)
         assert loaded is None or type(loaded) is type(estimator)
-
-
-def _places(value):
-    for key, element in value.items() if isinstance(value, dict) else enumerate(value):
-        yield value, key
-        if isinstance(element, dict | list):
-            yield from _places(element)

@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 
-from fastrecur.encoding import MAX_DEPTH, decode, encode
+from fastrecur.persistence.encoding import MAX_DEPTH, decode, encode
 from tests.helpers import assert_same_value, objects
 
 

@@ -93,13 +93,13 @@ def fail(error):
 
 def break_write(monkeypatch):
     whole = builtins.open
-    monkeypatch.setattr("fastrecur.persistence.open", lambda *a, **k: Full(whole(*a, **k)), raising=False)
+    monkeypatch.setattr("fastrecur.persistence.files.open", lambda *a, **k: Full(whole(*a, **k)), raising=False)
 
 
 BREAKS = {
     "write": break_write,
     "open": lambda mp: mp.setattr(
-        "fastrecur.persistence.open", fail(PermissionError(errno.EACCES, "no")), raising=False
+        "fastrecur.persistence.files.open", fail(PermissionError(errno.EACCES, "no")), raising=False
     ),
     "fsync": lambda mp: mp.setattr(os, "fsync", fail(OSError(errno.EIO, "broken disk"))),
     "replace": lambda mp: mp.setattr(os, "replace", fail(PermissionError(errno.EPERM, "not allowed"))),

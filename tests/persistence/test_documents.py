@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
@@ -22,9 +23,9 @@ from fastrecur import (
     LSTMRegressor,
     RNNClassifier,
     RNNRegressor,
-    persistence,
 )
 from fastrecur.network.model import Model
+from fastrecur.persistence.checks import shapes
 from tests.estimators.data import CLASSES, assert_same_bits, make_array, make_ragged, make_targets, outputs, tiny
 from tests.helpers import assert_same_estimator
 
@@ -241,7 +242,7 @@ def test_the_weights_lie_under_their_names(fitted, path):
 
 def test_the_metadata_is_json(fitted, path):
     fitted.save(path)
-    with persistence.safe_open(path, framework="numpy") as file:
+    with safe_open(path, framework="numpy") as file:
         document = json.loads(file.metadata()["fastrecur"])
     assert document["class"] == type(fitted).__name__
     assert document["fastrecur_version"] == fastrecur.__version__
@@ -275,7 +276,7 @@ def test_shapes_are_foreseen_as_the_network_has_them(cls, parameters):
     estimator = tiny(cls, **parameters)
     estimator.fit(X, make_targets(cls, X))
     model = Model(cls._cell, **estimator._architecture)
-    assert persistence._shapes(cls._cell, estimator._architecture) == model.parameters.shapes
+    assert shapes(cls._cell, estimator._architecture) == model.parameters.shapes
 
 
 # --- what is not saved -----------------------------------------------------------------------------------------------
