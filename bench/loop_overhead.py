@@ -11,9 +11,13 @@ views, small NumPy operations, the loop. The kernels are timed where they run, w
 replay of the same calls, one after another, finds them warmer and would count the difference as Python.
 
 Fits of the two kinds take turns, and the medians of the rounds are compared.
+
+The second table has the forward pass of a layer over the one sequence of shape I1, where Python's share is largest:
+`layer.forward`, the kernel that it calls, with the very arguments, and PyTorch's layer, timed in turn (`timing.py`).
 """
 
 import argparse
+import functools
 import statistics
 import time
 import warnings
@@ -23,6 +27,9 @@ from numba.core.registry import CPUDispatcher
 from sklearn.exceptions import ConvergenceWarning
 
 from bench import machine
+from bench.grid import CELLS, GRID
+from bench.pair import Pair
+from bench.timing import blocks, in_turn
 from fastrecur import GRUClassifier, LSTMClassifier, RNNClassifier
 
 #: Sequences a batch, time steps, features, hidden units, classes.
@@ -36,10 +43,10 @@ LIMIT = 0.15
 
 
 class TimedCalls:
-    """Context manager: adds up the seconds spent in compiled functions, and counts their calls."""
+    """Context manager: adds up the seconds spent in compiled functions, counts their calls and keeps the last one."""
 
     def __enter__(self):
-        self.seconds, self.calls = 0.0, 0
+        self.seconds, self.calls, self.last = 0.0, 0, None
         call, now = CPUDispatcher.__call__, time.perf_counter
 
         def timed(dispatcher, *args):
@@ -47,6 +54,7 @@ class TimedCalls:
             result = call(dispatcher, *args)
             self.seconds += now() - began
             self.calls += 1
+            self.last = functools.partial(call, dispatcher, *args)
             return result
 
         CPUDispatcher.__call__ = timed
@@ -84,6 +92,16 @@ def measure(estimator_class, rounds):
     return statistics.median(steps), statistics.median(kernels), calls
 
 
+def one_sequence(cell, threads, rounds):
+    """Medians of the seconds of a forward pass: of the layer, of its kernel, of PyTorch's layer."""
+    pair = Pair(cell, GRID["I1"], threads)
+    pair.check_forward()
+    with TimedCalls() as calls:
+        pair.forward()
+    seconds = in_turn(blocks({"layer": pair.forward, "kernel": calls.last, "torch": pair.their_forward}), rounds)
+    return [statistics.median(seconds[side]) for side in ("layer", "kernel", "torch")]
+
+
 def main():
     parser = argparse.ArgumentParser(description="Share of a training step that is Python rather than kernels.")
     parser.add_argument("--rounds", type=int, default=20, help="default: 20")
@@ -101,6 +119,16 @@ def main():
     print("| estimator | us a step | us in kernels | kernel calls | Python |")
     print("| --- | --- | --- | --- | --- |")
     print(*rows, sep="\n")
+    print(f"\nforward, {GRID['I1'].text}; medians of {rounds} rounds\n")
+    print("| layer | threads | us a call | us in the kernel | us of PyTorch | of a call | of the kernel |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for cell in CELLS:
+        for threads in (1, 2):
+            layer, kernel, theirs = (1e6 * seconds for seconds in one_sequence(cell, threads, rounds))
+            print(
+                f"| {cell} | {threads} | {layer:.1f} | {kernel:.1f} | {theirs:.1f} | {theirs / layer:.2f}x | "
+                f"{theirs / kernel:.2f}x |"
+            )
 
 
 if __name__ == "__main__":
