@@ -362,8 +362,10 @@ def _check_memory(estimator, sequences, batch_size, architecture):
         batch = f"A batch of batch_size={batch_size} sequences"
         remedy = "batch_size, hidden_size or num_layers, cut the sequences, or set bptt_steps"
     n_dropped = (estimator.dropout > 0) + (estimator.recurrent_dropout > 0)
-    n_tokens = architecture["n_tokens"]
-    tokens = f", and a vocabulary of {n_tokens} tokens (the largest in X, and one)," if n_tokens else ""
+    tokens, n_tokens = "", architecture["n_tokens"]
+    if n_tokens:
+        tokens = f", and {n_tokens} tokens (the largest in X, and one) of embedding_dim={architecture['n_features']},"
+        remedy = f"embedding_dim or the tokens, {remedy}"
     needed = training_memory(estimator._cell, n_steps, **architecture, n_dropped=n_dropped)
     available = _physical_memory()
     if available is not None and needed > available:

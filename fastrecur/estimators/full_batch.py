@@ -12,18 +12,28 @@ def minimise(training, tasks, progress, add_epoch):
     """
     n_epochs = len(training.record.epochs)
     if n_epochs > training.start["epoch"]:
-        ending = _iterate(training, tasks, progress, add_epoch, n_epochs - training.start["epoch"])
+        ending = _again(training, tasks, progress, add_epoch, n_epochs)
         if ending != "elsewhere":
             return ending
         training.start = {"weights": training.record.weights, "epoch": n_epochs}
     return _iterate(training, tasks, progress, add_epoch, 0)
 
 
+def _again(training, tasks, progress, add_epoch, n_epochs):
+    """`_iterate` with those on record; "elsewhere" too where one of these diverges."""
+    try:
+        return _iterate(training, tasks, progress, add_epoch, n_epochs - training.start["epoch"])
+    except FloatingPointError:
+        if len(training.record.epochs) > n_epochs:
+            raise
+        return "elsewhere"
+
+
 def _iterate(training, tasks, progress, add_epoch, n_known):
     """Iterations from ``training.start``, of which the first ``n_known`` are on record."""
     parameters, start = training.model.parameters, training.start["weights"].astype(np.float64)
     last: dict[str, float] = {}
-    ending, n_done, n_last = "max_iter", 0, len(training.record.epochs) + training.n_epochs
+    ending, n_done, n_last = "max_iter", 0, len(training.record.epochs) + training.n_epochs_left
     objective = _objective(training, tasks, last)
 
     def finish(intermediate_result):
@@ -37,7 +47,7 @@ def _iterate(training, tasks, progress, add_epoch, n_known):
         if ending != "max_iter":
             raise StopIteration
 
-    n_all = n_known + training.n_epochs
+    n_all = n_known + training.n_epochs_left
     options = {"maxiter": n_all, "maxfun": 20 * n_all + 100, "gtol": training.estimator.tol}
     result = minimize(objective, start, jac=True, method="L-BFGS-B", callback=finish, options=options)
     if n_done < n_known:
@@ -83,7 +93,7 @@ def _finish(training, tasks, progress, add_epoch, last):
     add_epoch(training, last["loss"], last["norm"], 0.0)
     progress.advance(training.record.epochs[-1])
     stop = tasks.end()
-    if training.validation is not None and training.record.waited > training.estimator.n_iter_no_change:
+    if training.has_converged():
         return "converged"
     return "stopped" if stop else "max_iter"
 

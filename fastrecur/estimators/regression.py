@@ -74,7 +74,7 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
         return train_test_split(np.arange(n_sequences), test_size=n_validation, random_state=seed)
 
     def _validation_score(self, outputs, targets, weights):
-        if len(targets) < 2:  # R^2 is not defined for one sequence
+        if np.ptp(targets, axis=0).max() == 0.0:  # R^2 is not defined where all targets are one
             return -float(np.mean((outputs - targets) ** 2))
         return float(r2_score(targets, outputs, sample_weight=weights))
 

@@ -20,7 +20,7 @@ class Tasks:
         self._given = {"X": X, "y": y, "metadata": metadata}
         self._root = self._epoch = None
         if not silent:
-            self._root = estimator._init_callback_context(max_subtasks=training.n_epochs)
+            self._root = estimator._init_callback_context(max_subtasks=training.n_epochs_left)
 
     def _tell(self, context, event):
         attributes = self._training.attributes_so_far

@@ -1,9 +1,10 @@
 """The minibatch loop: epochs, early stopping, the best weights, and what an interrupted fit keeps."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import joblib
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
@@ -64,7 +65,8 @@ class Training:
     The targets' weights have mean 1; times ``weight_unit`` they are what the caller gave. ``ending`` says what ended
     the epochs: "converged", "max_iter", "interrupted", "stopped" (by a callback), "diverged", or L-BFGS's own words.
     ``resumed`` is a `Record` of a fit that was stopped, and goes on. ``seeds`` are those of the split and of the
-    epochs: each epoch has its own random numbers, so that a fit that goes on needs no state of them.
+    epochs: each epoch has its own random numbers, so that a fit that goes on needs no state of them. ``start`` tells
+    L-BFGS from which weights, after which epoch, its iterations began.
     """
 
     estimator: Any
@@ -96,6 +98,8 @@ class Training:
             self.record = Record(weights, weights, going_on=self.going_on())
         else:
             self.record = resumed
+            if resumed.epochs and not self.partial and resumed.going_on["data"] != self.data():
+                self.record = replace(resumed, best_weights=resumed.weights, best=np.inf, waited=0)
             model.parameters.flat[:] = resumed.weights
             model.refresh()
             self.start = {"weights": resumed.weights, "epoch": len(resumed.epochs)}
@@ -120,12 +124,24 @@ class Training:
             "seeds": self.seeds,
         }
 
+    def data(self):
+        """Hash of all that tells how good an epoch was: sequences, targets, their weights, those kept out."""
+        sequences, targets = self.sequences, self.targets
+        arrays = np.asarray(sequences.values), sequences.starts, sequences.lengths, targets.weights, self.rows
+        return joblib.hash((*arrays, tuple(targets.values) if isinstance(targets.values, tuple) else targets.values))
+
     @property
-    def n_epochs(self):
-        """Epochs that are to run at most."""
+    def n_epochs_left(self):
+        """Epochs that are still to run at most."""
         if self.partial:
             return 1
         return max(1, int(self.estimator.max_iter) - len(self.record.epochs))
+
+    def has_converged(self):
+        """Whether there was no progress for too long."""
+        if self.partial or (self.estimator.solver == "lbfgs" and self.validation is None):  # which ends by itself
+            return False
+        return self.record.waited > self.estimator.n_iter_no_change
 
     @property
     def losses(self):
@@ -141,7 +157,10 @@ def train(training, tasks):
     """Run the epochs, until one of the endings."""
     estimator = training.estimator
     n_before = len(training.record.epochs)
-    with Progress(estimator.verbose, training.n_epochs, len(training.rows)) as progress:
+    if training.has_converged():  # the fit that goes on was stopped in what was to be its last epoch
+        training.ending = "converged"
+        return
+    with Progress(estimator.verbose, training.n_epochs_left, len(training.rows)) as progress:
         try:
             if estimator.solver == "lbfgs":
                 training.ending = full_batch.minimise(training, tasks, progress, _add_epoch)
@@ -156,15 +175,12 @@ def train(training, tasks):
 
 
 def _epochs(training, tasks, progress):
-    estimator = training.estimator
-    if training.record.waited > estimator.n_iter_no_change and not training.partial:
-        return "converged"  # the fit that goes on was stopped in what was to be its last epoch
-    for _ in range(training.n_epochs):
+    for _ in range(training.n_epochs_left):
         tasks.begin()
         _epoch(training)
         progress.advance(training.record.epochs[-1])
         stop = tasks.end()
-        if training.record.waited > estimator.n_iter_no_change and not training.partial:
+        if training.has_converged():
             progress.complete()
             return "converged"
         if stop:
@@ -296,11 +312,19 @@ def _resume(training, validated):
         "unfinished": unfinished,
         "best": float(record.best),
         "waited": record.waited,
-        "validated": validated,
+        "data": _data_so_far(training) if unfinished else None,
         "n_seen": record.n_seen,
         "weight_unit": training.weight_unit,
         "weights": record.weights.copy() if validated else None,
     }
+
+
+def _data_so_far(training):
+    """`Training.data`, None after calls of `partial_fit` with different ones."""
+    data, before = training.data(), training.resumed
+    if training.partial and before is not None and before.epochs and before.going_on["data"] != data:
+        return None
+    return data
 
 
 def to_go_on_with(estimator, partial):
@@ -330,10 +354,7 @@ def resumed_record(estimator, resume, partial):
     if not (resume["unfinished"] and (partial or _lacks_epochs(estimator, resume))):
         return Record(best_weights, best_weights, going_on=resume)
     weights = best_weights if resume["weights"] is None else resume["weights"].copy()
-    best = best_weights, resume["best"], resume["waited"]
-    if resume["validated"] != bool(estimator.early_stopping and not partial):
-        best = weights, np.inf, 0  # what was best was measured by something else
     scores = estimator.validation_scores_ or [None] * estimator.n_iter_
     curves = estimator.loss_curve_, estimator.grad_norm_curve_, estimator.clip_fraction_, scores
     epochs = tuple(Epoch(*values) for values in zip(*curves, strict=True))
-    return Record(weights, best[0], epochs, *best[1:], resume, resume["n_seen"])
+    return Record(weights, best_weights, epochs, resume["best"], resume["waited"], resume, resume["n_seen"])

@@ -14,13 +14,19 @@ from fastrecur.network.device import resolve_device
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, initialise, recurrent_shapes
 from fastrecur.network.recurrent import RecurrentStack
-from fastrecur.network.workspace import Workspace
+from fastrecur.network.workspace import KEPT_STEPS, Workspace
 
 
 @functools.lru_cache(maxsize=64)
+def _kept_packing(n_rows, n_steps):
+    return Packing(np.full(n_rows, n_steps))
+
+
 def _full_packing(n_rows, n_steps):
     """Packing of a batch without padding."""
-    return Packing(np.full(n_rows, n_steps))
+    if n_steps > KEPT_STEPS:
+        return Packing(np.full(n_rows, n_steps))
+    return _kept_packing(n_rows, n_steps)
 
 
 class Layer:
@@ -111,7 +117,8 @@ class Layer:
         Parameters
         ----------
         x : array of shape (B, T, F)
-            With ``training`` it must not be changed before `backward`: a view of time-major memory is not copied.
+            With ``training`` neither x, a view of time-major memory of which is not copied, nor the parameters may be
+            changed before `backward`.
         state : tuple or array, optional
             Initial h, or (h, c) for the LSTM, each of shape (L * D, B, H). Zeros by default.
         lengths : array of int, shape (B,), optional

@@ -145,9 +145,11 @@ class Trace:
             self.initial = [state[: self.packing.n_rows] for state in (*self.states, *self.cells)]
 
     def release(self):
-        """The pass is over: its inputs and outputs are the caller's."""
+        """The pass is over: its inputs and outputs, and the gradient of the inputs, are the caller's."""
         self.states[-1] = self.inputs[0] = None
         self.initial = []
+        for back in self._back.values():
+            back.dx[0] = None
 
     def back(self, stack, n_threads):
         """`BackwardTrace` of this batch on so many threads."""
@@ -166,7 +168,7 @@ class BackwardTrace:
     kept : array of shape (B, padded H) or None
         Scratch of the GRU's recurrent dropout.
     dx : list of arrays
-        By layer above the first: gradient of what it read.
+        By layer: gradient of what it read. The first comes with each pass, or is None.
     gates, dw, dbias, scratch, hidden, transposed : list of arrays
         By layer and direction; the last two are W_hh and W_ih, transposed in panels.
     segments : list of int64 arrays

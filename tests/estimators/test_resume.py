@@ -48,6 +48,15 @@ class Stop:
         return self.left == 0
 
 
+class Interrupt(Stop):
+    """The same with the keyboard."""
+
+    def on_fit_task_end(self, estimator, context):
+        if super().on_fit_task_end(estimator, context) and context.task_name == "epoch":
+            raise KeyboardInterrupt
+        return False
+
+
 def assert_same_fit(estimator, whole):
     assert estimator.n_iter_ == whole.n_iter_
     assert estimator.loss_curve_ == whole.loss_curve_
@@ -128,6 +137,51 @@ def test_a_fit_goes_on_with_another_measure_of_progress(cls):
         assert (parts.best_validation_score_ is None) == before
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_other_data_have_another_best(solver):
+    """A fit that goes on with other data does not end because those before were easier."""
+    X, y = make_problem(LSTMRegressor)
+    parts = quick(LSTMRegressor, max_iter=60, warm_start=True, n_iter_no_change=3, solver=solver)
+    parts.set_callbacks(Stop(40)).fit(X[:4], np.zeros(4)).set_callbacks()
+    n_before = parts.n_iter_
+    assert parts.fit(X, y).n_iter_ > n_before + 3
+    assert parts.loss_ < np.mean((y - y.mean()) ** 2) / (2 * y.var())
+
+
+def test_other_data_after_calls_of_partial_fit_have_another_best():
+    X, y = make_problem(LSTMRegressor)
+    options = {"max_iter": 90, "warm_start": True, "n_iter_no_change": 3, "learning_rate_init": 0.02}
+    for last in ((X, y), (X[:4], np.zeros(4))):
+        parts = quick(LSTMRegressor, **options)
+        for _ in range(20):
+            parts.partial_fit(X[:4], np.zeros(4))
+        parts.partial_fit(*last)
+        n_before = parts.n_iter_
+        assert parts.fit(X, y).n_iter_ > n_before + 3
+
+
+def test_other_data_have_another_best_score():
+    X, y = make_problem(GRUClassifier)
+    options = {"max_iter": 40, "warm_start": True, "early_stopping": True, "n_iter_no_change": 20}
+    parts = quick(GRUClassifier, **options).set_callbacks(Stop(5)).fit(X, y).set_callbacks()
+    before = parts.weights_["head_weight"].copy()
+    parts.best_validation_score_ = parts._resume["best"] = -1.0  # all sequences of before were right
+    rng = np.random.default_rng(0)
+    parts.fit(X, rng.permutation(y))
+    assert np.any(parts.weights_["head_weight"] != before)
+
+
+def test_an_lbfgs_fit_interrupted_in_its_last_epoch_has_no_more():
+    X, y = make_problem(GRUClassifier)
+    options = {"solver": "lbfgs", "early_stopping": True, "tol": 1e-9, "n_iter_no_change": 1, "max_iter": 60}
+    whole = quick(GRUClassifier, **options).fit(X, y)
+    assert whole.n_iter_ < 60
+    parts = quick(GRUClassifier, warm_start=True, **options).set_callbacks(Interrupt(whole.n_iter_))
+    with pytest.warns(RuntimeWarning, match="interrupted"):
+        parts.fit(X, y)
+    assert_same_fit(parts.set_callbacks().fit(X, y), whole)
+
+
 def test_sequences_are_counted_over_calls():
     X, y = make_problem(GRUClassifier)
     estimator = quick(GRUClassifier).partial_fit(X, y).partial_fit(X[:10], y[:10])
@@ -206,13 +260,14 @@ def test_scores_are_monitored_alone_in_a_pipeline_and_in_a_search():
 
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_a_fit_stopped_in_its_last_epoch_has_no_more(early_stopping):
-    """The callback stops it in the epoch in which it would have converged."""
+    """The interrupt stops it in the epoch in which it would have converged."""
     X, y = make_problem(LSTMClassifier)
     options = {"max_iter": 50, "tol": 10.0, "n_iter_no_change": 2, "early_stopping": early_stopping}
     whole = quick(LSTMClassifier, **options).fit(X, y)
     assert whole.n_iter_ == 4
-    stopped = quick(LSTMClassifier, warm_start=True, **options).set_callbacks(Stop(4)).fit(X, y)
-    stopped._resume["unfinished"] = True  # as an interrupt right after that epoch leaves it
+    stopped = quick(LSTMClassifier, warm_start=True, **options).set_callbacks(Interrupt(4))
+    with pytest.warns(RuntimeWarning, match="interrupted"):
+        stopped.fit(X, y)
     resumed = stopped.set_callbacks().fit(X, y)
     assert resumed.n_iter_ == 4
     assert_same_weights(resumed, whole)
