@@ -4,9 +4,9 @@ No race in any of them: a thread writes one number, and no two rows of a target 
 """
 
 from fastrecur.kernels.cuda.layout import Layout
-from fastrecur.kernels.cuda.runtime import Kernel, cuda
+from fastrecur.kernels.cuda.runtime import Kernel, block_of, cuda
 
-_THREADS = 256
+_THREADS = block_of(256)
 
 
 def _threads(layout):

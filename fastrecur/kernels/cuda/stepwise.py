@@ -8,9 +8,9 @@ of its own row alone (LSTM and GRU read the unit's previous state too, in a row 
 from fastrecur.kernels.cuda import products, runtime
 from fastrecur.kernels.cuda.layout import Layout
 from fastrecur.kernels.cuda.recurrence import activations
-from fastrecur.kernels.cuda.runtime import Kernel, cuda, no_array
+from fastrecur.kernels.cuda.runtime import Kernel, block_of, cuda, no_array
 
-_THREADS = 128
+_THREADS = block_of(128)
 
 #: What each kernel knows of its step: first packed row, rows, those carried on, and where their states lie.
 _STEP = "i i i i"
@@ -28,7 +28,7 @@ def _blocks(rows, n_hidden):
     return -(-rows * n_hidden // _THREADS)
 
 
-@Kernel("r3 i i r2 r2 i", _threads)
+@Kernel("r3 i i r2 r2 b", _threads)
 def begin(layout):
     """Initial states times the mask, as the first product reads them."""
 
@@ -44,7 +44,7 @@ def begin(layout):
     return begin
 
 
-@Kernel(f"r3 i i r2 r2 i i {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r2 b b {_STEP}", _threads)
 def rnn_cell(layout):
     """h from the pre-activations, which lie in its place."""
     _, tanh = activations(layout)
@@ -68,7 +68,7 @@ def rnn_cell(layout):
     return rnn_cell
 
 
-@Kernel(f"r3 i i r2 i r2 r3 i r2 {_STEP}", _threads)
+@Kernel(f"r3 i i r2 b r2 r3 b r2 {_STEP}", _threads)
 def rnn_gradient(layout):
     """Gradients of the pre-activations."""
     zero, one = layout.real(0), layout.real(1)
@@ -91,7 +91,7 @@ def rnn_gradient(layout):
     return rnn_gradient
 
 
-@Kernel(f"r3 i i r2 r2 i r2 r2 i {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r2 b r2 r2 b {_STEP}", _threads)
 def lstm_cell(layout):
     """i, f, g, o, c and h from the pre-activations in ``record``."""
     sigmoid, tanh = activations(layout)
@@ -126,7 +126,7 @@ def lstm_cell(layout):
     return lstm_cell
 
 
-@Kernel(f"r3 i i r2 r2 r3 i r2 r2 {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r2 r3 b r2 r2 {_STEP}", _threads)
 def lstm_gradient(layout):
     """Gradients of the pre-activations, over the gates; dc of the step before."""
     _, tanh = activations(layout)
@@ -158,7 +158,7 @@ def lstm_gradient(layout):
     return lstm_gradient
 
 
-@Kernel(f"r3 i i r2 r2 i r2 r2 i {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r2 b r2 r2 b {_STEP}", _threads)
 def gru_cell(layout):
     """r, z, n, q and h from both pre-activations: of x in ``record``, of h in ``hidden_part`` (B, 3 H)."""
     sigmoid, tanh = activations(layout)
@@ -187,7 +187,7 @@ def gru_cell(layout):
     return gru_cell
 
 
-@Kernel(f"r3 i i r2 r3 i r2 r2 {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r3 b r2 r2 {_STEP}", _threads)
 def gru_gradient(layout):
     """Gradients of r, z, n, q, over the record; ``past`` (B, H) receives dh_t z, which passes the gates by."""
     one = layout.real(1)
@@ -217,7 +217,7 @@ def gru_gradient(layout):
     return gru_gradient
 
 
-@Kernel("r2 r2 i r2 i i", _threads)
+@Kernel("r2 r2 b r2 b i", _threads)
 def complete(layout):
     """dh of the step before: the product with W_hh, which lies in its place, times the mask, plus ``past``."""
 
