@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastrecur.kernels.cuda.runtime import SIMULATED, Kernel, block_of, cuda, empty, n_multiprocessors, no_array
+from fastrecur.kernels.cuda.steps import line_of
 
 #: Numbers of the sum that lie in shared memory at a time.
 DEPTH = 16
@@ -184,16 +185,7 @@ def previous_states(layout):
         if i < out.shape[0] * n_hidden:
             n = i // n_hidden
             u = i % n_hidden
-            low = 0
-            high = steps.shape[0] - 1
-            rising = steps[0, 0] == 0
-            while low < high:  # the last step, in the order of the packed rows, that begins at n or before
-                middle = (low + high + 1) // 2
-                if steps[middle if rising else steps.shape[0] - 1 - middle, 0] <= n:
-                    low = middle
-                else:
-                    high = middle - 1
-            b = n - steps[low if rising else steps.shape[0] - 1 - low, 0]
+            b = n - steps[line_of(steps, n), 0]
             out[n, u] = h[previous[n], direction, u] * mask[b, u]
 
     return previous_states

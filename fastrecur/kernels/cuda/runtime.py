@@ -115,6 +115,11 @@ def no_array(ndim, dtype):
     return cuda.device_array((1,) * ndim, dtype)
 
 
+def pinned_empty(shape, dtype):
+    """NumPy array of pinned memory with undefined contents: to and from the device it goes without another copy."""
+    return cuda.pinned_array(shape, dtype)
+
+
 def to_device(array, stream=0):
     """Copy of a NumPy array on the device."""
     return cuda.to_device(np.ascontiguousarray(array), stream=stream)
@@ -206,7 +211,7 @@ def upload(array, dtype):
     a_line = max(1, math.prod(array.shape[1:]))
     n_lines = max(1, PINNED // (a_line * np.dtype(dtype).itemsize))
     size = min(n_lines, len(array)) * a_line
-    lanes = [(cuda.pinned_array((size,), dtype), cuda.stream()) for _ in range(2 if len(array) > n_lines else 1)]
+    lanes = [(pinned_empty((size,), dtype), cuda.stream()) for _ in range(2 if len(array) > n_lines else 1)]
     for i, begin in enumerate(range(0, len(array), n_lines)):
         lines = array[begin : begin + n_lines]
         buffer, stream = lanes[i % len(lanes)]

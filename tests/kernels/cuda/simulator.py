@@ -67,7 +67,6 @@ class ShuffledBlock:
             if n_done:
                 return
 
-
     def _run_one_by_one(self, place):
         """Threads that wait for none: one thread of the system in the place of each, in a drawn order."""
         indices = list(np.ndindex(*self._block_dim))
