@@ -1,8 +1,4 @@
-"""Dropout's masks on the GPU: the numbers of `fastrecur.kernels.cpu.masks`, bit for bit.
-
-No race in any of them: a thread computes one number of ``out`` from a counter, and reads one of ``values``, which is
-the one that it writes where ``out`` is ``values``.
-"""
+"""Dropout's masks on the GPU: the numbers of `fastrecur.kernels.cpu.masks`, bit for bit, each from its own counter."""
 
 import numpy as np
 
@@ -35,6 +31,7 @@ def _number(key, n):
 
 @Kernel("u i u r i r3", _threads)
 def _recurrent(layout):
+    """See `recurrent_masks`. No race: a thread writes one number, and reads none."""
     zero = layout.real(0)
 
     def recurrent_masks(seed, stream, threshold, kept, width, out):
@@ -64,6 +61,7 @@ def recurrent_masks(seed, stream, rate, width, out):
 
 @Kernel("r2 i i i2 u i i u r r2", _threads)
 def _drop(layout):
+    """See `drop_steps`. No race: a thread reads one number and writes that in its place, be it in the same array."""
     zero = layout.real(0)
 
     def drop_steps(values, width, stride, steps, seed, stream, step, threshold, kept, out):

@@ -3,9 +3,6 @@
 States are (B + N, W), W = D * padded H. A thread owns one unit of one sequence and walks its time steps in their order,
 so that the bits do not depend on how a sequence was cut in pieces. The units are side by side in memory, and so are the
 threads that read them.
-
-No race in any of them: what belongs to a unit of a sequence, sums, the largest value and its step, and the unit's
-gradients at all steps, is read and written by its one thread alone; states, tables and lengths are only read.
 """
 
 from fastrecur.kernels.cuda.layout import Layout
@@ -20,6 +17,7 @@ def _threads(layout):
 
 @Kernel("r2 i i2 i i1 d2 r2", _threads)
 def _mean(layout):
+    """See `mean`. No race: a thread reads and writes the sum and the mean of its unit; states are only read."""
     real = layout.real
 
     def mean(states, first, steps, begin, lengths, sums, pooled):
@@ -61,6 +59,8 @@ def mean(states, first, steps, begin, lengths, sums, pooled):
 
 @Kernel("r2 i i2 i r2 i2", _threads)
 def _largest(layout):
+    """See `largest`. No race: a thread reads and writes the largest value of its unit and its step; states are only read."""
+
     def largest(states, first, steps, begin, pooled, step):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         width = states.shape[1]
@@ -88,6 +88,7 @@ def largest(states, first, steps, begin, pooled, step):
 
 @Kernel("r2 i1 i2 r2", _threads)
 def _spread_mean(layout):
+    """See `spread_mean`. No race: a thread writes ``dy`` of its unit at all steps."""
     real = layout.real
 
     def spread_mean(dpooled, lengths, steps, dy):
@@ -111,6 +112,7 @@ def spread_mean(dpooled, lengths, steps, dy):
 
 @Kernel("r2 i2 i2 i r2", _threads)
 def _spread_largest(layout):
+    """See `spread_largest`. No race: a thread writes ``dy`` of its unit at all steps."""
     zero = layout.real(0)
 
     def spread_largest(dpooled, step, steps, begin, dy):

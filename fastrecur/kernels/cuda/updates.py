@@ -3,9 +3,6 @@
 The gradient is one vector: first that of the dense parameters, then that of the rows of the table of embeddings which
 the batch used, one row behind the other. Where the parameters of the latter lie, and their moments, says ``rows``. The
 norm of the gradient is a number in ``log``, on the device: no step waits for the host.
-
-No race in any of them: a thread reads and writes one parameter and its moments, which are no other thread's because
-each row is there once; gradient, rows and norm are only read.
 """
 
 import math
@@ -39,7 +36,11 @@ def _scale(norm, max_norm):
 
 @Kernel(f"{_GIVEN} r r1 r1 r r r r r r r", _threads)
 def adam(layout):
-    """A step of Adam or AdamW: see `adam_step`."""
+    """A step of Adam or AdamW: see `adam_step`.
+
+    No race: a thread reads and writes one parameter and its moments, no other's, because each row is there once;
+    gradient, rows and norm are only read.
+    """
     real, zero = layout.real, layout.real(0)
 
     def adam(
@@ -65,7 +66,11 @@ def adam(layout):
 
 @Kernel(f"{_GIVEN} r1 r r r r", _threads)
 def rmsprop(layout):
-    """A step of RMSprop: see `rmsprop_step`."""
+    """A step of RMSprop: see `rmsprop_step`.
+
+    No race: a thread reads and writes one parameter and its moments, no other's, because each row is there once;
+    gradient, rows and norm are only read.
+    """
     real, zero = layout.real, layout.real(0)
 
     def rmsprop(
@@ -87,7 +92,11 @@ def rmsprop(layout):
 
 @Kernel(f"{_GIVEN} r1 r r", _threads)
 def sgd(layout):
-    """A step of gradient descent with Nesterov's momentum: see `sgd_step`."""
+    """A step of gradient descent with Nesterov's momentum: see `sgd_step`.
+
+    No race: a thread reads and writes one parameter and its moments, no other's, because each row is there once;
+    gradient, rows and norm are only read.
+    """
     real, zero = layout.real, layout.real(0)
 
     def sgd(
