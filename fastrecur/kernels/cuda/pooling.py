@@ -59,7 +59,7 @@ def mean(states, first, steps, begin, lengths, sums, pooled):
 
 @Kernel("r2 i i2 i r2 i2", _threads)
 def _largest(layout):
-    """See `largest`. No race: a thread reads and writes the largest value of its unit and its step; states are only read."""
+    """See `largest`. No race: a thread reads and writes the largest value of its unit and its step, no other's."""
 
     def largest(states, first, steps, begin, pooled, step):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x

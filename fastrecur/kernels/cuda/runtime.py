@@ -105,8 +105,23 @@ def n_multiprocessors():
 
 
 def empty(shape, dtype):
-    """Device array with undefined contents."""
-    return cuda.device_array(shape, dtype)
+    """Device array with undefined contents.
+
+    Raises
+    ------
+    MemoryError
+        If the device has no room for it.
+    """
+    try:
+        return cuda.device_array(shape, dtype)
+    except Exception as error:  # of a kind by package and version
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        gibibytes = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
+        raise MemoryError(
+            f"The GPU has no room for {gibibytes:.3g} GiB more. Lower batch_size, hidden_size or num_layers, set "
+            "bptt_steps, cut the sequences, or take device='cpu'."
+        ) from error
 
 
 @functools.cache
