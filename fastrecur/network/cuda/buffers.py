@@ -29,7 +29,10 @@ class Buffers:
         return buffer[:size].reshape(*shape)
 
     def send(self, name, numbers):
-        """Copy of an array of one axis of integers, as int32."""
+        """Copy of an array of one axis of integers, as int32.
+
+        It goes on the default stream, behind the kernels that read what was there before.
+        """
         out = self.take(name, len(numbers), dtype=np.int32)
         out.copy_to_device(np.ascontiguousarray(numbers, np.int32))
         return out
