@@ -13,7 +13,21 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fastrecur.kernels.cuda import batches, elman, gru, layout, lstm, products, runtime, stepwise
+from fastrecur.kernels.cuda import (
+    batches,
+    elman,
+    embeddings,
+    gru,
+    layout,
+    losses,
+    lstm,
+    masks,
+    pooling,
+    products,
+    runtime,
+    stepwise,
+    updates,
+)
 
 #: Compute capability: registers, bytes of shared memory that blocks without more than 48 KB can fill, warps and blocks
 #: of a multiprocessor (CUDA C++ Programming Guide, "Technical specifications per compute capability").
@@ -32,7 +46,10 @@ STATIC_SHARED = 48 * 1024
 
 @dataclass(frozen=True)
 class Build:
-    """One kernel for one layout and one compute capability, as ptxas reports it."""
+    """One kernel for one layout and one compute capability, as ptxas reports it.
+
+    ``doubles`` counts instructions in double precision; ``in_doubles`` says whether arguments are, and they are meant.
+    """
 
     kernel: str
     layout: tuple
@@ -44,6 +61,7 @@ class Build:
     shared: int
     fused: int
     doubles: int
+    in_doubles: bool
 
     @property
     def blocks(self):
@@ -94,6 +112,7 @@ def compiled(kernel, of, capability, ptxas):
         shared=number(r"(\d+) bytes smem"),
         fused=len(re.findall(r"\bfma\.rn", ptx)),
         doubles=len(re.findall(r"\b(?:fma|add|sub|mul|div|cvt)[\w.]*\.f64", ptx)),
+        in_doubles=any(name.startswith("d") for name in kernel.arguments),
     )
 
 
@@ -107,15 +126,22 @@ def block_kernels(dtype="float32", sizes=layout.SIZES, rows=(1, 4)):
 
 
 def other_kernels(dtype="float32"):
-    """(kernel, layout) of products and copies, and of steps that are launched by themselves."""
+    """(kernel, layout) of products, copies, losses and optimisers, and of steps that are launched by themselves."""
     for tile in (32, 64):
         for transposed in ((False, False), (False, True), (True, False)):
             yield products.product, products.ProductLayout(tile, *transposed, dtype)
     for kernel in (products.sum_columns, products.combine, products.previous_states):
         yield kernel, products.ProductLayout(0, False, False, dtype)
-    for kernel in (*vars(stepwise).values(), *vars(batches).values()):
-        if isinstance(kernel, runtime.Kernel):
+    for module in (stepwise, batches, embeddings, masks, pooling, updates):
+        for kernel in filter(_is_kernel, vars(module).values()):
             yield kernel, layout.Layout(0, 0, dtype)
+    for kernel in filter(_is_kernel, vars(losses).values()):
+        for n_threads in (32, 256):
+            yield kernel, losses.LossLayout(n_threads, dtype)
+
+
+def _is_kernel(value):
+    return isinstance(value, runtime.Kernel)
 
 
 def _capability(text):

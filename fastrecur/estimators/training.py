@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field, replace
+from operator import mul
 from typing import Any
 
 import joblib
@@ -13,9 +14,8 @@ from fastrecur.estimators.gradient_warnings import diverged_text
 from fastrecur.estimators.progress import Progress
 from fastrecur.exceptions import ExplodingGradientWarning
 from fastrecur.network.dropout import Dropout
-from fastrecur.network.gradient import Gradient, Targets
+from fastrecur.network.gradient import Targets, make_gradient
 from fastrecur.network.model import Model
-from fastrecur.network.optimisers import make_optimiser
 from fastrecur.network.parameters import Parameters
 from fastrecur.network.schedules import make_schedule
 from fastrecur.sequences import Sequences
@@ -86,13 +86,13 @@ class Training:
     def __post_init__(self):
         model, estimator, resumed = self.model, self.estimator, self.resumed
         self.max_norm = np.inf if estimator.max_grad_norm is None else float(estimator.max_grad_norm)
-        self.gradient = Gradient(model, self.targets, self.n_threads)
+        self.gradient = make_gradient(model, self.targets, self.n_threads)
         self.schedule = make_schedule(estimator.learning_rate, estimator.learning_rate_init, estimator.max_iter)
         self.drops = estimator.dropout > 0 or estimator.recurrent_dropout > 0
         self.start = {"weights": model.parameters.flat.copy(), "epoch": 0}  # of L-BFGS
         if estimator.solver != "lbfgs":
             rate = estimator.learning_rate_init
-            self.optimiser = make_optimiser(estimator.solver, model.parameters, rate, estimator.momentum)
+            self.optimiser = self.gradient.make_optimiser(estimator.solver, rate, estimator.momentum)
         if resumed is None:
             weights = model.parameters.flat.copy()
             self.record = Record(weights, weights, going_on=self.going_on())
@@ -212,13 +212,12 @@ def _epoch(training):
     n_epochs = len(training.record.epochs)
     rng = np.random.default_rng([training.seeds[1], n_epochs])
     rows = rng.permutation(training.rows) if estimator.shuffle else training.rows
-    loss, size, norms = 0.0, 0, []
+    taken = []
     for start in range(0, len(rows), training.batch_size):
         training.optimiser.rate = training.schedule.rate(n_epochs, start / len(rows))
-        total, n_targets, of_batch = _step(training, rows[start : start + training.batch_size], rng)
-        loss, size = loss + total, size + n_targets
-        norms += of_batch
-    loss /= size
+        taken += _step(training, rows[start : start + training.batch_size], rng)
+    losses, sizes, norms = zip(*training.gradient.fetched(taken), strict=True)
+    loss = sum(map(mul, losses, sizes)) / sum(sizes)
     if not (np.isfinite(loss) and np.isfinite(training.model.parameters.flat).all()):
         raise FloatingPointError
     clipped = sum(norm > training.max_norm for norm in norms)
@@ -226,14 +225,10 @@ def _epoch(training):
 
 
 def _step(training, batch, rng):
-    """A minibatch: the sum of its losses, its number of targets, the norms of its gradients (one, or one a piece)."""
-    loss, size, norms = 0.0, 0, []
+    """A minibatch: loss, number of targets and norm of the gradient of its steps (one, or one a piece)."""
     dropout = _dropout(training, rng)
-    for step in training.gradient.steps(training.sequences, batch, training.estimator.bptt_steps, dropout):
-        norms.append(_apply(training, step))
-        loss += step.loss * step.size
-        size += step.size
-    return loss, size, norms
+    steps = training.gradient.steps(training.sequences, batch, training.estimator.bptt_steps, dropout)
+    return [(step.loss, step.size, _apply(training, step)) for step in steps]
 
 
 def _dropout(training, rng):
@@ -249,7 +244,7 @@ def _apply(training, step):
     if training.estimator.solver != "adamw":
         decay /= step.size * training.weight_unit
     norm = training.optimiser.step(training.gradient.grads, training.max_norm, decay, step.tokens)
-    training.model.refresh()
+    training.gradient.refresh()
     return norm
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastrecur.kernels.cpu import batches
 from fastrecur.network.head import check_targets
 from fastrecur.network.model import PREDICT_STEPS, Batch, Model, make_batch, step_rows
-from fastrecur.network.optimisers import zero_gradient
+from fastrecur.network.optimisers import make_optimiser, zero_gradient
 from fastrecur.network.parameters import TABLE, Parameters
 from fastrecur.network.workspace import Workspace
 
@@ -37,6 +37,15 @@ class Step(NamedTuple):
     tokens: Any
 
 
+def make_gradient(model: Model, targets: Targets, n_threads: int) -> Any:
+    """`Gradient` of a model where it computes: on the CPU, or on a device."""
+    if model.device == "cpu":
+        return Gradient(model, targets, n_threads)
+    from fastrecur.network.cuda.gradient import DeviceGradient  # which imports CUDA
+
+    return DeviceGradient(model, targets)
+
+
 class Gradient:
     """Computes gradients of a model.
 
@@ -53,6 +62,15 @@ class Gradient:
         self.grads: Parameters = model.parameters.zeros_like()
         self._workspace = Workspace(model.dtype)
         self._seen = np.zeros(model.n_tokens, np.uint8)
+        self.refresh = model.refresh  # what a step of the optimiser is to be followed by
+
+    def make_optimiser(self, solver: str, rate: float, momentum: float) -> Any:
+        """A solver of `fastrecur.network.optimisers.SOLVERS`, whose steps are along `grads`."""
+        return make_optimiser(solver, self.model.parameters, rate, momentum)
+
+    def fetched(self, taken: list[tuple]) -> list[tuple]:
+        """Steps of an epoch as (loss, size, norm): here they are on the host already, as are the parameters."""
+        return taken
 
     def steps(self, sequences: Any, rows: Any, n_steps: int | None = None, dropout: Any = None) -> Iterable[Step]:
         """Gradients of a minibatch, in `grads` as they come: one, or one for each piece of time.
@@ -92,11 +110,9 @@ class Gradient:
     def full(self, sequences, rows):
         """Mean loss over the given sequences; its gradient is assigned to `grads`. No more than a part is in memory."""
         self.grads.flat[:] = 0.0
-        by_length = rows[np.argsort(-sequences.lengths[rows], kind="stable")]
-        lengths = sequences.lengths[by_length]
-        size = int(lengths.sum()) if self.model.pooling is None else len(rows)
+        parts, size = full_parts(self.model, sequences, rows)
         loss = 0.0
-        for part in np.split(by_length, np.flatnonzero(np.diff(np.cumsum(lengths) // FULL_STEPS)) + 1):
+        for part in parts:
             batch = make_batch(sequences, part)
             if self.model.pooling is None:
                 trace = self._run(batch)
@@ -205,3 +221,11 @@ class Gradient:
         tokens = tokens[: batches.used_tokens(batch.values.reshape(-1), index, self._seen, tokens)]
         zero_gradient(self.grads, tokens)
         return tokens
+
+
+def full_parts(model: Model, sequences: Any, rows: Any) -> tuple[list, int]:
+    """Parts of all sequences, of like length together and of about `FULL_STEPS` time steps; and how many targets."""
+    by_length = rows[np.argsort(-sequences.lengths[rows], kind="stable")]
+    lengths = sequences.lengths[by_length]
+    size = int(lengths.sum()) if model.pooling is None else len(rows)
+    return np.split(by_length, np.flatnonzero(np.diff(np.cumsum(lengths) // FULL_STEPS)) + 1), size

@@ -97,7 +97,7 @@ class Model:
     n_tokens : int
         V, rows of the table of embeddings; 0 where sequences hold features.
     device : {"cpu", "cuda"}
-        Where the recurrent layers are.
+        Where the recurrent layers are, and where training goes on.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Model:
     ):  # fmt: skip
         shapes = network_shapes(cell, n_features, hidden_size, n_outputs, num_layers, n_directions, n_tokens)
         width = n_directions * hidden_size
+        self.device = device
         self.cell, self.n_features, self.n_outputs, self.n_tokens = cell, n_features, n_outputs, n_tokens
         self.dtype, self.width, self.pooling = np.dtype(dtype), width, pooling
         self.parameters = Parameters(shapes, self.dtype)

@@ -223,8 +223,7 @@ def test_the_last_good_epoch_is_told(monkeypatch):
 
     def step(*given):
         calls.append(given)
-        loss, size, norms = whole(*given)
-        return (loss if len(calls) < 3 else np.nan), size, norms
+        return [(loss if len(calls) < 3 else np.nan, size, norm) for loss, size, norm in whole(*given)]
 
     monkeypatch.setattr(training, "_step", step)
     model = GRUClassifier(4, max_iter=9, batch_size=20, random_state=0)

@@ -1,12 +1,13 @@
-"""Copies on the device: rows from place to place, parameters to padded weights and back.
+"""Copies on the device: rows from place to place, minibatches of sequences, parameters to padded weights and back.
 
-No race in any of them: a thread writes one number, and no two rows of a target are the same.
+A block has 256 threads, and none of them waits for another.
 """
 
 from fastrecur.kernels.cuda.layout import Layout
-from fastrecur.kernels.cuda.runtime import Kernel, cuda
+from fastrecur.kernels.cuda.runtime import Kernel, block_of, cuda
+from fastrecur.kernels.cuda.steps import line_of
 
-_THREADS = 256
+_THREADS = block_of(256)
 
 
 def _threads(layout):
@@ -15,6 +16,11 @@ def _threads(layout):
 
 @Kernel("r2 i1 i r2 i1 i i i", _threads)
 def _move(layout):
+    """See `move`.
+
+    No race: a thread writes one number, and no two lines of ``out_rows`` are the same. ``out`` may be ``source`` where
+    all ``source_rows`` are -1: nothing is read then.
+    """
     zero = layout.real(0)
 
     def move(source, source_rows, source_first, out, out_rows, out_first, width, padded):
@@ -47,8 +53,27 @@ def move(source, source_rows, out, out_rows, width, padded=None, source_first=0,
     _move.launch(_layout(out), blocks, *given)
 
 
+@Kernel("i1 i2 i1", _threads)
+def _packed_rows(layout):
+    """See `packed_rows`. No race: a thread writes the one number of its packed row, and reads what no one writes."""
+
+    def packed_rows(starts, steps, rows):
+        n = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        if n < rows.shape[0]:
+            t = line_of(steps, n)
+            rows[n] = starts[n - steps[t, 0]] + t
+
+    return packed_rows
+
+
+def packed_rows(starts, steps, rows):
+    """Launch the twin of `fastrecur.kernels.cpu.batches.packed_rows`, on int32 device arrays, ``steps`` forwards."""
+    _packed_rows.launch(_NO_NUMBERS, -(-rows.shape[0] // _THREADS), starts, steps, rows)
+
+
 @Kernel("r1 i1 r1", _threads)
 def _pack(layout):
+    """See `pack`. No race: a thread writes one number of ``padded``, and ``flat`` is only read."""
     zero = layout.real(0)
 
     def pack(flat, places, padded):
@@ -66,38 +91,25 @@ def pack(flat, places, padded):
 
 @Kernel("r1 i1 r1", _threads)
 def _unpack(layout):
+    """See `unpack`. No race: each place is there once, so that a number of ``flat`` has one thread."""
+
     def unpack(padded, places, flat):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if i < padded.shape[0] and places[i] >= 0:
-            flat[places[i]] += padded[i]
+            flat[places[i]] = padded[i]
 
     return unpack
 
 
 def unpack(padded, places, flat):
-    """Launch ``flat[places[i]] += padded[i]``: gradients of padded weights to those of parameters, each place once."""
+    """Launch ``flat[places[i]] = padded[i]``: gradients of padded weights to those of parameters, each place once."""
     _unpack.launch(_layout(flat), -(-padded.shape[0] // _THREADS), padded, places, flat)
-
-
-@Kernel("r2 r2 r2", _threads)
-def _multiply(layout):
-    def multiply(a, b, out):
-        i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-        if i < out.shape[0] * out.shape[1]:
-            line = i // out.shape[1]
-            u = i % out.shape[1]
-            out[line, u] = a[line, u] * b[line, u]
-
-    return multiply
-
-
-def multiply(a, b, out):
-    """Launch ``out = a * b``, number by number, on arrays of the same two axes; ``out`` may be one of them."""
-    _multiply.launch(_layout(out), -(-out.shape[0] * out.shape[1] // _THREADS), a, b, out)
 
 
 @Kernel("r1 r", _threads)
 def _fill(layout):
+    """See `fill`. No race: a thread writes one number."""
+
     def fill(out, value):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if i < out.shape[0]:
@@ -110,6 +122,10 @@ def fill(out, value):
     """Launch ``out[:] = value`` on a device array of one axis."""
     layout = _layout(out)
     _fill.launch(layout, -(-out.shape[0] // _THREADS), out, layout.real(value))
+
+
+#: Layout of a kernel that has to do with integers alone.
+_NO_NUMBERS = Layout(0, 0, "float32")
 
 
 def _layout(array):

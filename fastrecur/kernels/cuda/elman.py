@@ -14,7 +14,7 @@ def _threads(layout):
     return layout.n_hidden
 
 
-@Kernel("r2 i2 r3 i i i r2 i", _threads)
+@Kernel("r2 i2 r3 i i b r2 b", _threads)
 def forward(layout):
     """The recurrence of `rnn_forward`: thread j holds column j of W_hh^T and computes unit j of every row of its tile.
 
@@ -84,7 +84,7 @@ def forward(layout):
     return rnn_forward
 
 
-@Kernel("r2 i2 r3 i i i r2 r3 i r2 r2 i", _threads)
+@Kernel("r2 i2 r3 i i b r2 r3 b r2 r2 b", _threads)
 def backward(layout):
     """The recurrence of `rnn_backward`: thread j holds column j of W_hh, and with it dh of unit j of every row.
 

@@ -14,7 +14,7 @@ def _threads(layout):
     return 3 * layout.n_hidden
 
 
-@Kernel("r2 r2 i2 r3 i i r2 r2 i i", _threads)
+@Kernel("r2 r2 i2 r3 i i r2 r2 b b", _threads)
 def forward(layout):
     """The recurrence of `gru_forward`: thread j holds column j of W_hh^T and computes r, z or q of its unit.
 
@@ -111,7 +111,7 @@ def forward(layout):
     return gru_forward
 
 
-@Kernel("r2 i2 r3 i i r2 r3 i r2 r2 i", _threads)
+@Kernel("r2 i2 r3 i i r2 r3 b r2 r2 b", _threads)
 def backward(layout):
     """The recurrence of `gru_backward`: thread (g, k) holds column k of the rows of gate g of W_hh.
 

@@ -14,7 +14,7 @@ def _threads(layout):
     return 4 * layout.n_hidden
 
 
-@Kernel("r2 i2 r3 i i r2 r2 r2 i i", _threads)
+@Kernel("r2 i2 r3 i i r2 r2 r2 b b", _threads)
 def forward(layout):
     """The recurrence of `lstm_forward`: thread j holds column j of W_hh^T and computes gate j of every row of its tile.
 
@@ -106,7 +106,7 @@ def forward(layout):
     return lstm_forward
 
 
-@Kernel("r2 i2 r3 i i r2 r2 r3 i r2 r2 r2 i", _threads)
+@Kernel("r2 i2 r3 i i r2 r2 r3 b r2 r2 r2 b", _threads)
 def backward(layout):
     """The recurrence of `lstm_backward`: thread (g, k) holds column k of the rows of gate g of W_hh.
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastrecur.kernels.cuda.runtime import SIMULATED, Kernel, cuda, empty, n_multiprocessors, no_array
+from fastrecur.kernels.cuda.runtime import SIMULATED, Kernel, block_of, cuda, empty, n_multiprocessors, no_array
+from fastrecur.kernels.cuda.steps import line_of
 
 #: Numbers of the sum that lie in shared memory at a time.
 DEPTH = 16
@@ -24,7 +25,7 @@ LEAST_SHARE = 256
 #: Columns and rows of a block that adds up columns.
 SUM_COLUMNS, SUM_ROWS = 32, 8
 
-_THREADS_OF_COMBINE = 128
+_THREADS_OF_COMBINE = block_of(128)
 
 
 class ProductLayout(NamedTuple):
@@ -45,7 +46,7 @@ def _threads(layout):
     return (layout.tile // MICRO) ** 2
 
 
-@Kernel("r2 i i r2 i i1 i r2 i r2 i i r1 i i i i i i", _threads)
+@Kernel("r2 i i r2 i i1 b r2 b r2 i i r1 b i i i i b", _threads)
 def product(layout):
     """C = A B, A^T B or A B^T: see `multiply`.
 
@@ -156,7 +157,7 @@ def sum_columns(layout):
     return sum_columns
 
 
-@Kernel("r1 i r2 i i i i", lambda layout: _THREADS_OF_COMBINE)
+@Kernel("r1 i r2 i i i b", lambda layout: _THREADS_OF_COMBINE)
 def combine(layout):
     """Add up the parts of each number, in their order. No race: each number is written by one thread."""
     real = layout.real
@@ -184,16 +185,7 @@ def previous_states(layout):
         if i < out.shape[0] * n_hidden:
             n = i // n_hidden
             u = i % n_hidden
-            low = 0
-            high = steps.shape[0] - 1
-            rising = steps[0, 0] == 0
-            while low < high:  # the last step, in the order of the packed rows, that begins at n or before
-                middle = (low + high + 1) // 2
-                if steps[middle if rising else steps.shape[0] - 1 - middle, 0] <= n:
-                    low = middle
-                else:
-                    high = middle - 1
-            b = n - steps[low if rising else steps.shape[0] - 1 - low, 0]
+            b = n - steps[line_of(steps, n), 0]
             out[n, u] = h[previous[n], direction, u] * mask[b, u]
 
     return previous_states

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import math
 import warnings
 
 import numpy as np
@@ -104,14 +105,34 @@ def n_multiprocessors():
 
 
 def empty(shape, dtype):
-    """Device array with undefined contents."""
-    return cuda.device_array(shape, dtype)
+    """Device array with undefined contents.
+
+    Raises
+    ------
+    MemoryError
+        If the device has no room for it.
+    """
+    try:
+        return cuda.device_array(shape, dtype)
+    except Exception as error:  # of a kind by package and version
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        gibibytes = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
+        raise MemoryError(
+            f"The GPU has no room for {gibibytes:.3g} GiB more. Lower batch_size, hidden_size or num_layers, set "
+            "bptt_steps, cut the sequences, or take device='cpu'."
+        ) from error
 
 
 @functools.cache
 def no_array(ndim, dtype):
     """Device array that stands for an argument which is not there."""
     return cuda.device_array((1,) * ndim, dtype)
+
+
+def pinned_empty(shape, dtype):
+    """NumPy array of pinned memory with undefined contents: to and from the device it goes without another copy."""
+    return cuda.pinned_array(shape, dtype)
 
 
 def to_device(array, stream=0):
@@ -181,6 +202,43 @@ class _OverView:
         }
 
 
+#: Bytes of each of the two pinned buffers through which `upload` sends.
+PINNED = 2**22
+
+
+def upload(array, dtype):
+    """Copy of a large array on the device, in ``dtype``, ready when it returns.
+
+    Its lines go through two buffers of pinned memory, each with a stream of its own: while one is on its way to the
+    device, the next lines are converted into the other. A copy from memory that is not pinned would first be copied to
+    memory that is, by the driver, and wait for it.
+
+    Parameters
+    ----------
+    array : array of one axis or two
+    dtype : dtype
+
+    Returns
+    -------
+    on_device : device array of the shape of ``array``
+    """
+    out = empty(array.shape, dtype)
+    a_line = max(1, math.prod(array.shape[1:]))
+    n_lines = max(1, PINNED // (a_line * np.dtype(dtype).itemsize))
+    size = min(n_lines, len(array)) * a_line
+    lanes = [(pinned_empty((size,), dtype), cuda.stream()) for _ in range(2 if len(array) > n_lines else 1)]
+    for i, begin in enumerate(range(0, len(array), n_lines)):
+        lines = array[begin : begin + n_lines]
+        buffer, stream = lanes[i % len(lanes)]
+        stream.synchronize()  # what it held is on the device
+        staged = buffer[: lines.size].reshape(lines.shape)
+        np.copyto(staged, lines, casting="unsafe")
+        out[begin : begin + len(lines)].copy_to_device(staged, stream=stream)
+    for _, stream in lanes:
+        stream.synchronize()
+    return out
+
+
 # --- kernels ---------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +258,8 @@ class Kernel:
     ----------
     arguments : str
         Types of the kernel's arguments, for `ptx`: "r2" is a C-contiguous array of two axes of the layout's dtype,
-        "i2" one of int32, "l1" of int64, "d1" of float64; "i", "r" and "d" are numbers.
+        "i2" one of int32, "d1" of float64; "i", "u", "r" and "d" are numbers (int64, uint64, the dtype, float64), "b"
+        is a flag.
     threads : function
         Of the layout: threads of a block.
     """
@@ -242,13 +301,21 @@ class Kernel:
         from numba.cuda import types
 
         kinds = {"r": types.float64 if np.dtype(layout.dtype) == np.float64 else types.float32}
-        kinds |= {"i": types.int32, "l": types.int64, "d": types.float64}
+        kinds |= {"i": types.int64, "u": types.uint64, "d": types.float64, "b": types.boolean}
         signature = []
         for name in self.arguments:
-            kind = kinds["l" if name == "i" else name[0]]  # Python's integers arrive as int64
-            signature.append(types.Array(kind, int(name[1:]), "C") if len(name) > 1 else kind)
+            if len(name) == 1:
+                signature.append(kinds[name])
+            else:
+                kind = types.int32 if name[0] == "i" else kinds[name[0]]
+                signature.append(types.Array(kind, int(name[1:]), "C"))
         options = {"cc": capability, "launch_bounds": (n_threads(self.threads(layout)), 1)}
         return cuda.compile_ptx(self.build(layout), types.void(*signature), **options)[0]
+
+
+def block_of(threads):
+    """Threads of a block of a kernel in which no thread waits for another: fewer in the simulator, where all cost."""
+    return min(threads, 16) if SIMULATED else threads
 
 
 def n_threads(threads):

@@ -28,3 +28,19 @@ def upload(table, stream=0):
         previous[n : n + count] = np.arange(before, before + count)
     table32 = table.astype(np.int32)
     return Steps(table, runtime.to_device(table32, stream), runtime.to_device(previous, stream))
+
+
+@runtime.inline
+def line_of(steps, n):
+    """Within kernels: the line of a table, of either direction, to which packed row ``n`` belongs."""
+    low = 0
+    last = steps.shape[0] - 1
+    high = last
+    rising = steps[0, 0] == 0
+    while low < high:  # the last step, in the order of the packed rows, that begins at n or before
+        middle = (low + high + 1) // 2
+        if steps[middle if rising else last - middle, 0] <= n:
+            low = middle
+        else:
+            high = middle - 1
+    return low if rising else last - low

@@ -1,16 +1,16 @@
 """The recurrences for an H whose W_hh does not fit on one multiprocessor: each step is launched, which is the barrier.
 
 A step is a product of `fastrecur.kernels.cuda.products` with W_hh, spread over all multiprocessors, and a launch of the
-cell's equations, one thread a unit. No race within the latter: a thread reads and writes the numbers of its own unit
-of its own row alone (LSTM and GRU read the unit's previous state too, in a row that an earlier launch wrote).
+cell's equations, one thread a unit. Launches on one stream follow each other: what one has written the next one reads.
+Within a launch no thread waits for another.
 """
 
 from fastrecur.kernels.cuda import products, runtime
 from fastrecur.kernels.cuda.layout import Layout
 from fastrecur.kernels.cuda.recurrence import activations
-from fastrecur.kernels.cuda.runtime import Kernel, cuda, no_array
+from fastrecur.kernels.cuda.runtime import Kernel, block_of, cuda, no_array
 
-_THREADS = 128
+_THREADS = block_of(128)
 
 #: What each kernel knows of its step: first packed row, rows, those carried on, and where their states lie.
 _STEP = "i i i i"
@@ -28,9 +28,12 @@ def _blocks(rows, n_hidden):
     return -(-rows * n_hidden // _THREADS)
 
 
-@Kernel("r3 i i r2 r2 i", _threads)
+@Kernel("r3 i i r2 r2 b", _threads)
 def begin(layout):
-    """Initial states times the mask, as the first product reads them."""
+    """Initial states times the mask, as the first product reads them.
+
+    No race: a thread writes one number of ``h_now``; ``h`` and ``mask`` are only read.
+    """
 
     def begin(h, direction, n_rows, h_now, mask, masked):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
@@ -44,9 +47,13 @@ def begin(layout):
     return begin
 
 
-@Kernel(f"r3 i i r2 r2 i i {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r2 b b {_STEP}", _threads)
 def rnn_cell(layout):
-    """h from the pre-activations, which lie in its place."""
+    """h from the pre-activations, which lie in its place.
+
+    No race: a thread reads and overwrites one number of ``h``, and writes that of ``h_now`` for the same unit. The
+    product that wrote the one and read the other before is another launch.
+    """
     _, tanh = activations(layout)
     zero = layout.real(0)
 
@@ -68,9 +75,12 @@ def rnn_cell(layout):
     return rnn_cell
 
 
-@Kernel(f"r3 i i r2 i r2 r3 i r2 {_STEP}", _threads)
+@Kernel(f"r3 i i r2 b r2 r3 b r2 {_STEP}", _threads)
 def rnn_gradient(layout):
-    """Gradients of the pre-activations."""
+    """Gradients of the pre-activations.
+
+    No race: a thread writes one number of ``dgates``, from numbers of its own unit that only earlier launches wrote.
+    """
     zero, one = layout.real(0), layout.real(1)
 
     def rnn_gradient(h, direction, n_rows, dgates, relu, dh, dy, has_dy, unused, at, rows, carried, before):
@@ -91,9 +101,14 @@ def rnn_gradient(layout):
     return rnn_gradient
 
 
-@Kernel(f"r3 i i r2 r2 i r2 r2 i {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r2 b r2 r2 b {_STEP}", _threads)
 def lstm_cell(layout):
-    """i, f, g, o, c and h from the pre-activations in ``record``."""
+    """i, f, g, o, c and h from the pre-activations in ``record``.
+
+    No race: of its unit and row a thread reads the four numbers of ``record`` and overwrites them, and writes c, h and
+    ``h_now``. Without ``keep`` it reads the c that it overwrites. With it, it reads the c of the step before, in a row
+    that belongs to no step of this launch.
+    """
     sigmoid, tanh = activations(layout)
 
     def lstm_cell(h, direction, n_rows, h_now, mask, masked, c, record, keep, at, rows, carried, before):
@@ -126,9 +141,13 @@ def lstm_cell(layout):
     return lstm_cell
 
 
-@Kernel(f"r3 i i r2 r2 r3 i r2 r2 {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r2 r3 b r2 r2 {_STEP}", _threads)
 def lstm_gradient(layout):
-    """Gradients of the pre-activations, over the gates; dc of the step before."""
+    """Gradients of the pre-activations, over the gates; dc of the step before.
+
+    No race: the four numbers of ``record`` and the one of ``dc`` that a thread reads and overwrites are those of its
+    unit and row; states and gradients of h are only read.
+    """
     _, tanh = activations(layout)
     one = layout.real(1)
 
@@ -158,9 +177,13 @@ def lstm_gradient(layout):
     return lstm_gradient
 
 
-@Kernel(f"r3 i i r2 r2 i r2 r2 i {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r2 b r2 r2 b {_STEP}", _threads)
 def gru_cell(layout):
-    """r, z, n, q and h from both pre-activations: of x in ``record``, of h in ``hidden_part`` (B, 3 H)."""
+    """r, z, n, q and h from both pre-activations: of x in ``record``, of h in ``hidden_part`` (B, 3 H).
+
+    No race: of its unit and row a thread reads the numbers of ``record`` and overwrites them, and writes h and
+    ``h_now``. The h that it reads is that of the step before, in a row that belongs to no step of this launch.
+    """
     sigmoid, tanh = activations(layout)
     one = layout.real(1)
 
@@ -187,9 +210,13 @@ def gru_cell(layout):
     return gru_cell
 
 
-@Kernel(f"r3 i i r2 r3 i r2 r2 {_STEP}", _threads)
+@Kernel(f"r3 i i r2 r3 b r2 r2 {_STEP}", _threads)
 def gru_gradient(layout):
-    """Gradients of r, z, n, q, over the record; ``past`` (B, H) receives dh_t z, which passes the gates by."""
+    """Gradients of r, z, n, q, over the record; ``past`` (B, H) receives dh_t z, which passes the gates by.
+
+    No race: the four numbers of ``record`` that a thread reads and overwrites, and the one of ``past``, are those of
+    its unit and row; states and gradients of h are only read.
+    """
     one = layout.real(1)
 
     def gru_gradient(h, direction, n_rows, record, dy, has_dy, dh, past, at, rows, carried, before):
@@ -217,9 +244,12 @@ def gru_gradient(layout):
     return gru_gradient
 
 
-@Kernel("r2 r2 i r2 i i", _threads)
+@Kernel("r2 r2 b r2 b i", _threads)
 def complete(layout):
-    """dh of the step before: the product with W_hh, which lies in its place, times the mask, plus ``past``."""
+    """dh of the step before: the product with W_hh, which lies in its place, times the mask, plus ``past``.
+
+    No race: a thread reads and overwrites one number of ``dh``.
+    """
 
     def complete(dh, mask, masked, past, has_past, rows):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x

@@ -20,13 +20,31 @@ class Buffers:
     def __reduce__(self):
         return Buffers, (self._dtype,)
 
-    def take(self, name, *shape):
+    def take(self, name, *shape, dtype=None):
         """Array of the given shape with undefined contents; the same memory for the same name."""
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape[0] < size:
-            buffer = self._buffers[name] = runtime.empty((size,), self._dtype)
+            buffer = self._buffers[name] = runtime.empty((size,), dtype or self._dtype)
         return buffer[:size].reshape(*shape)
+
+    def send(self, name, numbers):
+        """Copy of an array of one axis of integers, as int32.
+
+        It goes on the default stream, behind the kernels that read what was there before.
+        """
+        out = self.take(name, len(numbers), dtype=np.int32)
+        out.copy_to_device(np.ascontiguousarray(numbers, np.int32))
+        return out
+
+    def count(self, n, value=None):
+        """0, 1, 2, ..., or ``n`` times ``value``: int32, the beginning of the longest that was asked for."""
+        buffer = self._buffers.get(("count", value))
+        if buffer is None or buffer.shape[0] < n:
+            size = max(2 * n, 1024)
+            numbers = np.arange(size) if value is None else np.full(size, value)
+            buffer = self._buffers["count", value] = send_rows(numbers)
+        return buffer[:n]
 
     def places(self, packing):
         """`Places` of a packing, the same again for the same one."""
@@ -34,7 +52,7 @@ class Buffers:
         if places is None:
             if len(self._places) > 20:
                 self._places.clear()
-            places = self._places[packing] = Places(packing)
+            places = self._places[packing] = Places(packing, self)
         return places
 
 
@@ -54,11 +72,11 @@ class Places:
         All -1.
     """
 
-    def __init__(self, packing):
+    def __init__(self, packing, buffers):
         self.packing = packing
-        self.rows = send_rows(np.arange(packing.n_rows))
-        self.packed = send_rows(np.arange(packing.n_packed))
-        self.no_rows = send_rows(np.full(packing.n_rows, -1))
+        self.rows = buffers.count(packing.n_rows)
+        self.packed = buffers.count(packing.n_packed)
+        self.no_rows = buffers.count(packing.n_rows, -1)
         self._steps = {}
         self._of_states = {}
         self._final = {}
@@ -70,11 +88,15 @@ class Places:
             self._steps[direction] = upload(self.packing.steps(direction))
         return self._steps[direction]
 
-    def of_state(self, key):
-        """Rows of state ``key`` in states (L * D * B, H) of the caller's order: int32 device array (B,)."""
-        if key not in self._of_states:
-            self._of_states[key] = send_rows(self.packing.order + key * self.packing.n_rows)
-        return self._of_states[key]
+    def of_state(self, key, n_rows=None):
+        """Rows of state ``key`` in states (L * D * B, H) of the caller's order: int32 device array (B,).
+
+        With ``n_rows`` those states are of so many rows, of which the first are this batch's.
+        """
+        first = key * (n_rows or self.packing.n_rows)
+        if first not in self._of_states:
+            self._of_states[first] = send_rows(self.packing.order + first)
+        return self._of_states[first]
 
     def final(self, direction):
         """Row of the state buffer that holds the final state of each row, (B,)."""

@@ -96,8 +96,10 @@ class LayerOnDevice:
                 dy = self._pack_gradient(dy, places, n_steps, buffers)
             self._trace = None
             dx = buffers.take("dx of x", places.packing.n_packed, n_features) if need_dx else None
-            batches.fill(self._gradient, 0.0)
-            dinitial = self.stack.backward(trace, self._gradient, buffers, dy, dstate, dx)
+            dinitial = self.stack.no_states(n_rows)
+            self.stack.weights.clear_gradient()
+            self.stack.backward(trace, buffers, dy, dstate, dx, dinitial=dinitial)
+            self.stack.weights.unpack_gradient(self._gradient)
             self._layer._grads.flat += runtime.to_host(self._gradient)
             if dx is not None:
                 _, to_packed, _, lines = places.padded(n_steps)

@@ -18,8 +18,8 @@ PARTS = 2**21
 class Trace(NamedTuple):
     """What a batch leaves on its way forward, for the way back: device arrays.
 
-    ``inputs`` (N, I) and ``states`` (B + N, D, padded H) by layer, as is ``between``, the masks of the inputs;
-    ``cells``, ``gates`` and ``masks`` by layer and direction.
+    ``inputs`` (N, I) and ``states`` (B + N, D, padded H) by layer; ``cells``, ``gates`` and ``masks`` by layer and
+    direction.
     """
 
     places: Any
@@ -28,7 +28,7 @@ class Trace(NamedTuple):
     cells: list
     gates: list
     masks: list
-    between: list
+    dropout: Any
     record: bool
 
 
@@ -74,7 +74,7 @@ class CudaStack:
 
     # --- forward -----------------------------------------------------------------------------------------------------
 
-    def forward(self, x, places, buffers, record=False, initial=None, masks=None, between=None):
+    def forward(self, x, places, buffers, record=False, initial=None, dropout=None):
         """Run all layers over a packed batch.
 
         Parameters
@@ -86,26 +86,22 @@ class CudaStack:
         record : bool
             Keep what `backward` needs.
         initial : tuple of device arrays of shape (L * D * B, H), optional
-            Initial h (and c, LSTM), in the caller's order of rows.
-        masks : list of device arrays of shape (B, padded H), optional
-            Recurrent dropout, by layer and direction.
-        between : list of device arrays of shape (N, I), optional
-            What the inputs of each layer are multiplied with; the first layer's is not used.
+            Initial h (and c, LSTM), in the caller's order of rows. There may be more of these: the first are taken.
+        dropout : fastrecur.network.cuda.dropout.DeviceDropout, optional
 
         Returns
         -------
         trace : Trace
         """
         n_rows, n_packed = places.packing.n_rows, places.packing.n_packed
-        trace = Trace(places, [], [], [], [], masks or [None] * len(self.directions), between or [], record)
+        masks = dropout.recurrent_masks(n_rows, buffers) if dropout else [None] * len(self.directions)
+        trace = Trace(places, [], [], [], [], masks, dropout, record)
         kind = "kept" if record else "scratch"
         for k, layer in enumerate(self.layers):
             # Every layer has states of its own, without a record too: `final_states` reads those of all of them.
             h = buffers.take(("h", kind, k), n_rows + n_packed, self.n_directions, self.padded)
-            if k > 0 and between:
-                dropped = buffers.take(("dropped", k), *x.shape)
-                batches.multiply(x, between[k], dropped)
-                x = dropped
+            if k > 0 and dropout and dropout.rate > 0:
+                x = dropout.between_layers(x, k, places, buffers.take(("dropped", k), *x.shape))
             trace.inputs.append(x)
             trace.states.append(h)
             for direction in layer:
@@ -131,7 +127,7 @@ class CudaStack:
         if given is None:
             batches.move(out, places.no_rows, out, places.rows, 0, self.padded, out_first=first)
         else:
-            rows = places.of_state(direction.index)
+            rows = places.of_state(direction.index, given.shape[0] // len(self.directions))
             batches.move(given, rows, out, places.rows, self.hidden_size, self.padded, out_first=first)
 
     def _forward(self, direction, trace):
@@ -146,36 +142,44 @@ class CudaStack:
         else:
             lstm.lstm_forward(*given, trace.cells[key], trace.gates[key], keep=trace.record, **options)
 
-    def final_states(self, trace):
-        """Final h (and c, LSTM) of every layer and direction: device arrays (L * D * B, H), in the caller's order."""
-        places, n_rows = trace.places, trace.places.packing.n_rows
-        parts = [runtime.empty((len(self.directions) * n_rows, self.hidden_size), self.dtype)]
+    def no_states(self, n_rows):
+        """Device arrays for h (and c, LSTM) of every layer and direction: (L * D * B, H), undefined."""
+        shape = len(self.directions) * n_rows, self.hidden_size
+        return tuple(runtime.empty(shape, self.dtype) for _ in range(2 if self.has_cell_state else 1))
+
+    def final_states(self, trace, out=None):
+        """Final h (and c, LSTM) of every layer and direction: device arrays (L * D * B, H), in the caller's order.
+
+        ``out`` may be those of a batch of which this one has the first rows: the others stay as they are.
+        """
+        places = trace.places
+        parts = out or self.no_states(places.packing.n_rows)
         for direction in self.directions:
             h = trace.states[direction.layer]
             self._finish(
                 h.reshape(h.shape[0], -1), places.final(direction.direction), direction, places, parts[0], True
             )
         if self.has_cell_state:
-            parts.append(runtime.empty(parts[0].shape, self.dtype))
             for direction, c in zip(self.directions, trace.cells, strict=True):
                 rows = places.final(direction.direction) if trace.record else places.rows
                 self._finish(c, rows, direction, places, parts[1], False)
-        return tuple(parts)
+        return parts
 
     def _finish(self, source, rows, direction, places, out, in_directions):
         first = direction.direction * self.padded if in_directions else 0
-        batches.move(source, rows, out, places.of_state(direction.index), self.hidden_size, source_first=first)
+        out_rows = places.of_state(direction.index, out.shape[0] // len(self.directions))
+        batches.move(source, rows, out, out_rows, self.hidden_size, source_first=first)
 
     # --- backward ----------------------------------------------------------------------------------------------------
 
-    def backward(self, trace, gradient, buffers, dy=None, dstate=None, dx=None):
+    def backward(self, trace, buffers, dy=None, dstate=None, dx=None, dlast=None, dinitial=None):
         """Backpropagation through time, after `forward` with ``record``, which it uses up.
+
+        The gradients of the weights are added to those of `weights`.
 
         Parameters
         ----------
         trace : Trace
-        gradient : device array shaped as the flat vector of the parameters
-            Added to.
         buffers : Buffers
         dy : device array of shape (N, D, padded H), optional
             Gradient of the last layer's outputs.
@@ -183,33 +187,31 @@ class CudaStack:
             Gradient of the final states, in the caller's order of rows; None in it means zero.
         dx : device array of shape (N, F), optional
             Receives the gradient of x.
-
-        Returns
-        -------
-        dinitial : tuple of device arrays of shape (L * D * B, H)
-            Gradient of the initial states, in the caller's order of rows.
+        dlast : device array of shape (B, D * padded H), optional
+            Gradient of the last layer's final h, by falling length of the rows, in the place of ``dstate``.
+        dinitial : tuple of device arrays of shape (L * D * B, H), optional
+            Receives the gradient of the initial states, in the caller's order of rows.
         """
         places, n_rows = trace.places, trace.places.packing.n_rows
         n_packed, width = places.packing.n_packed, self.n_directions * self.padded
-        shape = len(self.directions) * n_rows, self.hidden_size
-        dinitial = tuple(runtime.empty(shape, self.dtype) for _ in range(2 if self.has_cell_state else 1))
         parts = buffers.take("parts", PARTS)
-        self.weights.clear_gradient()
         for k in range(self.num_layers - 1, -1, -1):
             below = dx if k == 0 else buffers.take(("dx", k % 2), n_packed, width)
             for direction in self.layers[k]:
                 carried = []
-                for i in range(len(dinitial)):
+                for i in range(2 if self.has_cell_state else 1):
                     carried.append(buffers.take(("carried", i), n_rows, self.padded))
-                    self._begin(carried[i], direction, places, dstate and dstate[i], False)
+                    if dlast is not None and i == 0 and k == self.num_layers - 1:
+                        first = direction.direction * self.padded
+                        batches.move(dlast, places.rows, carried[0], places.rows, self.padded, source_first=first)
+                    else:
+                        self._begin(carried[i], direction, places, dstate and dstate[i], False)
                 self._backward(direction, trace, buffers, dy, carried, below, parts)
-                for buffer, out in zip(carried, dinitial, strict=True):
+                for buffer, out in zip(carried, dinitial or (), strict=False):
                     self._finish(buffer, places.rows, direction, places, out, False)
-            if k > 0 and trace.between:
-                batches.multiply(below, trace.between[k], below)
+            if k > 0 and trace.dropout and trace.dropout.rate > 0:
+                trace.dropout.between_layers(below, k, places, below)
             dy = below if k == 0 else below.reshape(n_packed, self.n_directions, self.padded)
-        self.weights.add_gradient(gradient)
-        return dinitial
 
     def _backward(self, direction, trace, buffers, dy, carried, dx, parts):
         key, k, d = direction.index, direction.layer, direction.direction
@@ -242,8 +244,7 @@ class CudaStack:
         """
         n_rows, hidden = x.shape[0], self.hidden_size
         rows, nothing, table = _one_step(n_rows, max(2, self.num_layers))
-        shape = self.num_layers * n_rows, hidden
-        new = tuple(runtime.empty(shape, self.dtype) for _ in range(2 if self.has_cell_state else 1))
+        new = self.no_states(n_rows)
         for (direction,) in self.layers:
             key = direction.index
             h = buffers.take(("h of a step", key % 2), 2 * n_rows, 1, self.padded)

@@ -34,21 +34,41 @@ class Direction:
         return [w_ih, w_hh, *(bias.reshape(1, -1) for bias in biases)], w_hh.T
 
 
+def _head_places(index, n_directions, hidden_size):
+    """Place among the parameters, or -1, of the head's weights and biases, which read the padded states of a layer."""
+    weight, bias = index["head_weight"], index["head_bias"]
+    padded = np.full((len(weight), n_directions, layout.padded(hidden_size)), -1)
+    padded[:, :, :hidden_size] = weight.reshape(len(weight), n_directions, hidden_size)
+    return [padded.reshape(len(weight), -1), bias.reshape(1, -1)]
+
+
 class Weights:
-    """All directions' weights in one padded vector on the device, packed by one launch, and their gradients in another.
+    """All weights in one padded vector on the device, packed by one launch, and their gradients in another.
 
     Parameters
     ----------
     parameters : Parameters
         Of the network; `send` copies their values to the device.
     directions : list of Direction
+
+    Attributes
+    ----------
+    flat : device array shaped as the flat vector of the parameters
+    arrays, gradients : lists of lists of device arrays
+        Weights and biases by direction and, where the parameters have a head, those of the head last.
+    transposed : list of device arrays
+        W_hh transposed, by direction.
     """
 
     def __init__(self, parameters, directions):
         self._dtype = parameters.flat.dtype
         index = Parameters(parameters.shapes, np.int64)
         index.flat[:] = np.arange(index.flat.size)
-        with_gradient, transposed = zip(*(direction.places(index.arrays) for direction in directions), strict=True)
+        pairs = [direction.places(index.arrays) for direction in directions]
+        with_gradient, transposed = [list(part) for part in zip(*pairs, strict=True)]
+        if "head_weight" in index.arrays:
+            n_directions = 1 + max(direction.direction for direction in directions)
+            with_gradient.append(_head_places(index.arrays, n_directions, directions[0].hidden_size))
         pieces = [piece for group in with_gradient for piece in group]
         places = np.concatenate([piece.ravel() for piece in (*pieces, *transposed)])
         n_gradient = sum(piece.size for piece in pieces)
@@ -77,8 +97,8 @@ class Weights:
         """Set the gradients of the padded weights to zero."""
         batches.fill(self._gradient, 0.0)
 
-    def add_gradient(self, flat):
-        """Add the gradients to those of the parameters, a device array shaped as ``flat``."""
+    def unpack_gradient(self, flat):
+        """Write the gradients to those of the dense parameters, the first numbers of a device array."""
         batches.unpack(self._gradient, self._places, flat)
 
 

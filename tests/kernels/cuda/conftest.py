@@ -3,7 +3,7 @@
 import pytest
 
 from fastrecur.kernels.cuda import runtime
-from tests.kernels.cuda.simulator import shuffle
+from tests.kernels.cuda.simulator import check_launches, shuffle
 
 
 @pytest.fixture
@@ -12,3 +12,4 @@ def simulator(monkeypatch):
     if not runtime.SIMULATED:
         pytest.skip("needs numba-cuda and NUMBA_ENABLE_CUDASIM=1")
     shuffle(monkeypatch, seed=0)
+    check_launches(monkeypatch)

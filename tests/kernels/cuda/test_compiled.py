@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench import cuda_kernels
+from fastrecur.kernels import cuda
+from fastrecur.kernels.cuda import runtime
 
 pytestmark = pytest.mark.cuda
 
@@ -33,7 +36,7 @@ def check(build, dtype):
     assert build.spills == 0, build
     assert build.shared <= cuda_kernels.STATIC_SHARED, build
     assert build.registers * -(-build.threads // 32) * 32 <= 65536, build
-    assert dtype == "float64" or build.doubles == 0, build  # no number becomes a double on the way
+    assert dtype == "float64" or build.in_doubles or build.doubles == 0, build  # no number becomes a double on the way
 
 
 @pytest.mark.parametrize("capability", ["{}.{}".format(*c) for c in cuda_kernels.MULTIPROCESSOR])
@@ -50,9 +53,26 @@ def test_the_widest_kernels_of_every_capability(capability):
 def test_the_small_kernels_and_those_beside_them():
     found = builds("--capability", "8.0", "--sizes", "16", "--rows", "1", "--others")
     names = {build.kernel for build in found}
-    assert {"lstm.forward", "gru.backward", "products.product", "stepwise.lstm_cell", "batches._move"} <= names
+    assert {
+        "lstm.forward",
+        "gru.backward",
+        "products.product",
+        "stepwise.lstm_cell",
+        "batches._move",
+        "losses.squares",
+        "updates.adam",
+    } <= names
     for build in found:
         check(build, "float32")
+
+
+def test_every_kernel_says_why_no_race_is_possible():
+    listed = {kernel for kernel, _ in (*cuda_kernels.block_kernels(), *cuda_kernels.other_kernels())}
+    modules = [importlib.import_module(f"{cuda.__name__}.{m.name}") for m in pkgutil.iter_modules(cuda.__path__)]
+    kernels = {value for module in modules for value in vars(module).values() if isinstance(value, runtime.Kernel)}
+    assert listed == kernels  # `bench.cuda_kernels` and the tests below leave none out
+    for kernel in kernels:
+        assert "No race" in kernel.__doc__, kernel.__name__
 
 
 def test_double_precision():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -56,6 +57,19 @@ def test_reasons_in_words(monkeypatch):
 def test_the_text_of_an_error_ends_without_a_stop_of_its_own():
     assert runtime._in_a_line(OSError("library not found in\n system path.\n:")) == "library not found in system path"
     assert runtime._in_a_line(ValueError(".")) == "ValueError"
+
+
+def test_a_device_without_room_says_what_would_help(monkeypatch):
+    def device_array(shape, dtype):
+        raise RuntimeError(
+            "[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY" if shape[0] > 1 else "[700] lost"
+        )
+
+    monkeypatch.setattr(runtime, "cuda", types.SimpleNamespace(device_array=device_array))
+    with pytest.raises(MemoryError, match=r"no room for 4 GiB more\. Lower batch_size"):
+        runtime.empty((2**10, 2**20), "float32")
+    with pytest.raises(RuntimeError, match="lost"):
+        runtime.empty((1,), "float32")
 
 
 def test_unknown_devices_are_refused():
