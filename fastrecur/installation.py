@@ -94,7 +94,7 @@ def _version(package: str) -> str:
 def _gpu() -> str:
     from fastrecur.kernels.cuda import runtime  # which imports CUDA
 
-    return f"{runtime.device_name()} ({runtime.PACKAGE or 'no package for CUDA'})"
+    return f"{runtime.device_name()} ({runtime.PACKAGE})" if runtime.PACKAGE else runtime.device_name()
 
 
 def _threading_layer() -> str:

@@ -224,11 +224,13 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
                 y, weights = stack_targets(y, sequences.lengths), np.repeat(weights, sequences.lengths)
             return self._check_targets(y, weights, continued, classes)
         except (TypeError, ValueError) as error:
-            if re.search(r"\b(y|class_weight|classes)\b", str(error)):
+            named = re.search(r"\b(y|class_weight|classes)\b", str(error))
+            of_steps = not self.return_sequences and _has_axes(y)
+            if named and not of_steps:
                 raise
-            text = str(error).strip().split("\n")[0]  # scikit-learn shows the array below
-            hint = "" if self.return_sequences else " For a target at each time step set return_sequences=True."
-            raise type(error)(f"y cannot be the targets: {text}{hint}") from error
+            text = str(error).strip().split("\n")[0].rstrip(".")  # scikit-learn shows the array below
+            hint = " For a target at each time step set return_sequences=True." if of_steps else ""
+            raise type(error)(f"{'' if named else 'y cannot be the targets: '}{text}.{hint}") from error
 
     def _sequence_weights(self, sample_weight, n_sequences):
         """Weights of the sequences as they were given, float64."""
@@ -330,6 +332,12 @@ def _with_unit_mean(weights, unit=None):
     if unit is None:
         unit = float(largest * (weights / largest).mean())
     return weights / unit, unit
+
+
+def _has_axes(y):
+    """Whether there is more than a number or a label in what y has for the first sequence."""
+    first = next(iter(y), None) if np.iterable(y) else None
+    return np.iterable(first) and not isinstance(first, str | bytes)
 
 
 def _as_parameters(architecture):

@@ -29,6 +29,7 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         """Run one epoch over the sequences, from the weights of the last one.
 
         A fit that is made of calls of this on the same sequences can be gone on with by `fit` with ``warm_start``.
+        After a fit that came to its own end, ``n_iter_`` and the curves begin anew.
 
         Parameters
         ----------

@@ -32,8 +32,9 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
     def partial_fit(self, X, y, sample_weight=None):
         """Run one epoch over the sequences, from the weights of the last one.
 
-        The first call decides how targets are standardised; a fit stopped after so many epochs can be gone on with by
-        `fit` with ``warm_start``.
+        The first call decides how targets are standardised. A fit that is made of calls of this on the same sequences
+        can be gone on with by `fit` with ``warm_start``. After a fit that came to its own end, ``n_iter_`` and the
+        curves begin anew.
 
         Parameters
         ----------

@@ -200,20 +200,25 @@ class Model:
     def pooled(self, sequences, n_threads):
         """What the head reads of each sequence: (n, D * H). Without ``pooling``, the last states."""
         out = np.empty((len(sequences), self.width), self.dtype)
+        for rows, pooled in self._pooled(sequences, n_threads):
+            out[rows] = pooled
+        return out
+
+    def _pooled(self, sequences, n_threads):
+        """The same batch by batch, with the places of its sequences."""
         workspace = Workspace(self.dtype)
         for batch, n_steps in self._batches(sequences):
             pool = POOLINGS[self.pooling or "last"](self.stack, len(batch.rows), n_steps < batch.lengths[0])
             for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads):
                 pool.add(trace, begin)
-            out[batch.rows] = pool.pooled(batch.lengths)
-        return out
+            yield batch.rows, pool.pooled(batch.lengths)
 
     def outputs(self, sequences, n_threads):
         """Outputs of the head, (n, K) or, without ``pooling``, (S, K): one row a time step, sequence after sequence."""
         if self.pooling is not None:
-            pooled = self.pooled(sequences, n_threads)
-            out = np.empty((len(pooled), self.n_outputs), self.dtype)
-            self.head.outputs(pooled, out, n_threads)
+            out = np.empty((len(sequences), self.n_outputs), self.dtype)
+            for rows, pooled in self._pooled(sequences, n_threads):
+                out[rows] = self.head.outputs(pooled, np.empty((len(rows), self.n_outputs), self.dtype), n_threads)
             return out
         out = np.empty((int(sequences.lengths.sum()), self.n_outputs), self.dtype)
         for piece, trace, workspace in self._pieces(sequences, n_threads):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastrecur import LSTMClassifier
+from fastrecur import LSTMClassifier, LSTMRegressor
 from tests.estimators.data import CLASSES, CLASSIFIERS, REGRESSORS, make_ragged, make_targets, refused_fit, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -61,7 +61,14 @@ def test_classes_that_will_not_do(classes):
 def test_a_target_at_each_step_needs_to_be_asked_for(no_network):
     X = make_ragged(n=N)
     labels = [np.arange(len(x)) % 2 for x in X]
-    refused_fit(tiny(LSTMClassifier), X, labels, ValueError, r"\by\b", "set return_sequences=True")
+    asked = r"\. For a target at each time step set return_sequences=True"
+    refused_fit(tiny(LSTMClassifier), X, labels, ValueError, r"\by\b", asked)
+    X = np.zeros((N, 6, 2))
+    refused_fit(tiny(LSTMClassifier), X, np.arange(6 * N).reshape(N, 6) % 2, ValueError, r"\(12, 6\)", asked)
+    refused_fit(tiny(LSTMRegressor), X, np.ones((N, 6, 2)), ValueError, r"\(12, 6, 2\)", asked)
+    with pytest.raises(ValueError, match="continuous") as refused:
+        tiny(LSTMClassifier).fit(X, np.linspace(0.0, 1.0, N))
+    assert "return_sequences" not in str(refused.value)
 
 
 def test_labels_of_one_kind(no_network):

@@ -192,3 +192,9 @@ def test_the_last_epoch_warns(cls, early_stopping):
     assert estimator.n_iter_ == 2
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+def test_validation_targets_that_are_all_one_are_scored_by_their_error():
+    outputs, targets = np.array([[0.5], [1.5]]), np.ones((2, 1))
+    assert GRURegressor()._validation_score(outputs, targets, np.ones(2)) == -0.25
+    assert GRURegressor()._validation_score(outputs, np.array([[0.0], [1.0]]), np.ones(2)) == 1.0 - 0.5 / 0.5

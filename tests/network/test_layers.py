@@ -1,9 +1,13 @@
 """The layers' own contract: forward, steps and gradients."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 from fastrecur.kernels import threads
+from fastrecur.network import layer as module
+from fastrecur.network import workspace
 from tests.network.data import assert_same_bits, each_cell, each_dtype, make, normal, parts, random_state, run
 
 
@@ -233,3 +237,24 @@ def test_a_loop_of_gradient_descent(cell):
             layer.grads[name][:] = 0.0
     assert losses[-1] < 0.3 * losses[0]
     assert (np.diff(losses) < 0).all()
+
+
+@each_cell
+def test_what_a_layer_hands_out_it_lets_go_of(cell):
+    layer, x = make(cell, 16, 16, 1), normal(0, 4, 5, 16)
+    y, _ = layer.forward(x, training=True)
+    dx, _ = layer.backward(np.ones_like(y))
+    handed_out = [weakref.ref(array if array.base is None else array.base) for array in (y, dx)]
+    del y, dx
+    assert [reference() for reference in handed_out] == [None, None]
+
+
+def test_packings_of_long_batches_are_not_kept():
+    """They are as long as the batch."""
+    before = module._kept_packing.cache_info().currsize
+    layer = make("lstm", 1, 2, 1)
+    layer.forward(np.zeros((1, workspace.KEPT_STEPS + 1, 1)))
+    assert module._kept_packing.cache_info().currsize == before
+    layer.forward(np.zeros((3, 17, 1)))
+    layer.forward(np.zeros((3, 17, 1)))
+    assert module._kept_packing.cache_info().hits > 0
