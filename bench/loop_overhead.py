@@ -28,7 +28,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from bench import machine
 from bench.grid import CELLS, GRID
-from bench.pair import Pair
 from bench.timing import blocks, in_turn
 from fastrecur import GRUClassifier, LSTMClassifier, RNNClassifier
 
@@ -94,6 +93,8 @@ def measure(estimator_class, rounds):
 
 def one_sequence(cell, threads, rounds):
     """Medians of the seconds of a forward pass: of the layer, of its kernel, of PyTorch's layer."""
+    from bench.pair import Pair  # which imports PyTorch: not before the fits have been timed
+
     pair = Pair(cell, GRID["I1"], threads)
     pair.check_forward()
     with TimedCalls() as calls:
