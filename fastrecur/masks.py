@@ -37,5 +37,7 @@ def refuse_masked(values: Any, name: str) -> None:
             raise ValueError(f"{name} has {n_masked} masked value(s). Fill them (numpy.ma.filled), or leave them out.")
     elif isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype == object):
         for index, value in enumerate(values):
+            if type(value) is np.ndarray and value.dtype.kind != "O":  # thousands of these are the rule
+                continue
             if isinstance(value, _CONTAINERS):
                 refuse_masked(value, f"{name}[{index}]")
