@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastrecur import GRUClassifier, LSTMClassifier, LSTMRegressor
+from fastrecur.estimators import full_batch
 from fastrecur.preprocessing import PerTimestep
 from tests.estimators.data import CLASSES, CLASSIFIERS, assert_same_weights, make_problem, quick
 
@@ -137,15 +138,36 @@ def test_a_fit_goes_on_with_another_measure_of_progress(cls):
         assert (parts.best_validation_score_ is None) == before
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_other_data_have_another_best(solver):
+def test_other_data_have_another_best():
     """A fit that goes on with other data does not end because those before were easier."""
     X, y = make_problem(LSTMRegressor)
-    parts = quick(LSTMRegressor, max_iter=60, warm_start=True, n_iter_no_change=3, solver=solver)
-    parts.set_callbacks(Stop(40)).fit(X[:4], np.zeros(4)).set_callbacks()
-    n_before = parts.n_iter_
-    assert parts.fit(X, y).n_iter_ > n_before + 3
-    assert parts.loss_ < np.mean((y - y.mean()) ** 2) / (2 * y.var())
+    for rows, n_more in (slice(None), 4), (slice(1, None), 20):
+        parts = quick(LSTMRegressor, max_iter=25, warm_start=True, n_iter_no_change=3)
+        parts.set_callbacks(Stop(5)).fit(X, y).set_callbacks()
+        parts._resume["best"] = -1.0  # no loss is less
+        parts._resume["waited"] = 0
+        assert parts.fit(X[rows], y[rows]).n_iter_ == 5 + n_more
+
+
+def test_iterations_of_lbfgs_that_diverge_on_other_data_begin_anew(monkeypatch):
+    X, y = make_problem(LSTMRegressor)
+    options = {"solver": "lbfgs", "warm_start": True, "max_iter": 8}
+    first = quick(LSTMRegressor, **options).set_callbacks(Stop(3)).fit(X, y).set_callbacks()
+    anew = pickle.loads(pickle.dumps(first))
+    anew._resume = None  # as after a fit that came to its own end
+    objective, asked = full_batch._objective, []
+
+    def diverges_at_first(*arguments):
+        def diverging(vector):
+            asked.append(vector)
+            raise FloatingPointError
+
+        return objective(*arguments) if asked else diverging
+
+    monkeypatch.setattr(full_batch, "_objective", diverges_at_first)
+    assert first.fit(X, y).n_iter_ == 8
+    assert len(asked) == 1
+    assert anew.set_params(max_iter=5).fit(X, y).loss_curve_ == first.loss_curve_[3:]
 
 
 def test_other_data_after_calls_of_partial_fit_have_another_best():
@@ -165,7 +187,7 @@ def test_other_data_have_another_best_score():
     options = {"max_iter": 40, "warm_start": True, "early_stopping": True, "n_iter_no_change": 20}
     parts = quick(GRUClassifier, **options).set_callbacks(Stop(5)).fit(X, y).set_callbacks()
     before = parts.weights_["head_weight"].copy()
-    parts.best_validation_score_ = parts._resume["best"] = -1.0  # all sequences of before were right
+    parts._resume["best"] = -1.0  # all sequences of before were right
     rng = np.random.default_rng(0)
     parts.fit(X, rng.permutation(y))
     assert np.any(parts.weights_["head_weight"] != before)
