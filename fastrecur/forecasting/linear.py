@@ -41,9 +41,12 @@ class LinearAutoregression:
         )
 
     def predict(self, history: NDArray, known: NDArray | None) -> NDArray:
-        """Return what follows each window, (n, H, F)."""
-        parts = zip(self.coefficients, self.intercepts, strict=True)
-        return np.stack([_inputs(history, known, f) @ c.T + b for f, (c, b) in enumerate(parts)], axis=2)
+        """Return what follows each window, (n, H, F): the same bits whatever the other windows.
+
+        A matrix product sums in another order for one window than for several, in some builds of BLAS.
+        """
+        parts = enumerate(zip(self.coefficients, self.intercepts, strict=True))
+        return np.stack([np.vecdot(_inputs(history, known, f)[:, np.newaxis], c) + b for f, (c, b) in parts], axis=2)
 
 
 def cross_fitted(history: NDArray, known: NDArray | None, targets: NDArray) -> NDArray:
