@@ -16,6 +16,7 @@ from fastrecur.exceptions import ExplodingGradientWarning
 from fastrecur.network.dropout import Dropout
 from fastrecur.network.gradient import Targets, make_gradient
 from fastrecur.network.model import Model
+from fastrecur.network.optimisers import copied
 from fastrecur.network.parameters import Parameters
 from fastrecur.network.schedules import make_schedule
 from fastrecur.sequences import Sequences
@@ -88,6 +89,8 @@ class Training:
         self.max_norm = np.inf if estimator.max_grad_norm is None else float(estimator.max_grad_norm)
         self.gradient = make_gradient(model, self.targets, self.n_threads)
         self.schedule = make_schedule(estimator.learning_rate, estimator.learning_rate_init, estimator.max_iter)
+        self._spare = None, None
+        self._handed_out = resumed and resumed.going_on
         self.drops = estimator.dropout > 0 or estimator.recurrent_dropout > 0
         self.start = {"weights": model.parameters.flat.copy(), "epoch": 0}  # of L-BFGS
         if estimator.solver != "lbfgs":
@@ -113,12 +116,26 @@ class Training:
         if state["learning_rate"] == [self.estimator.learning_rate, self.estimator.learning_rate_init]:
             self.schedule.load_state(state["schedule"])
 
-    def going_on(self):
-        """What the next epoch needs besides the weights."""
+    def add(self, epoch, best, waited):
+        """Record a whole epoch, in the arrays of the record before the last: fresh memory costs more than the copy.
+
+        ``best`` and ``waited`` are of `Record`; the weights are the best ones if ``best`` is less than it was.
+        """
+        last, (spare_weights, spare_state) = self.record, self._spare
+        weights, going_on = copied(self.model.parameters.flat, spare_weights), self.going_on(spare_state)
+        best_weights = weights if best < last.best else last.best_weights
+        epochs, n_seen = (*last.epochs, epoch), last.n_seen + len(self.rows)
+        self.record = Record(weights, best_weights, epochs, best, waited, going_on, n_seen)
+        if self.estimator.solver != "lbfgs":  # which may begin again from what it left
+            state = None if last.going_on is self._handed_out else last.going_on["optimiser"]
+            self._spare = None if last.weights is best_weights else last.weights, state
+
+    def going_on(self, spare=None):
+        """What the next epoch needs besides the weights; for ``spare`` see `Optimiser.state`."""
         estimator = self.estimator
         return {
             "solver": estimator.solver,
-            "optimiser": self.start if estimator.solver == "lbfgs" else self.optimiser.state(),
+            "optimiser": self.start if estimator.solver == "lbfgs" else self.optimiser.state(spare),
             "learning_rate": [estimator.learning_rate, float(estimator.learning_rate_init)],
             "schedule": self.schedule.state(),
             "seeds": self.seeds,
@@ -150,6 +167,7 @@ class Training:
 
     def attributes_so_far(self):
         """Attributes of the estimator as if the fit ended here, for callbacks."""
+        self._handed_out = self.record.going_on
         return fitted_attributes(self)
 
 
@@ -255,14 +273,11 @@ def _add_epoch(training, loss, norm, clipped):
     """
     record, estimator = training.record, training.estimator
     epoch = Epoch(loss, norm, clipped, _score(training))
-    weights = training.model.parameters.flat.copy()
     value = epoch.loss if epoch.score is None else -epoch.score
-    best, best_weights = (value, weights) if value < record.best else (record.best, record.best_weights)
     waited = 0 if value < record.best - estimator.tol else record.waited + 1
     if waited > estimator.n_iter_no_change and estimator.solver != "lbfgs" and training.schedule.slow_down():
         waited = 0
-    n_seen = record.n_seen + len(training.rows)
-    training.record = Record(weights, best_weights, (*record.epochs, epoch), best, waited, training.going_on(), n_seen)
+    training.add(epoch, value if value < record.best else record.best, waited)
 
 
 def _score(training):

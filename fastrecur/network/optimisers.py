@@ -17,18 +17,24 @@ from fastrecur.network.parameters import TABLE
 
 
 def _layout(parameters):
-    """The kernels' ``layout``, and the numbers of all rows of the table."""
-    table = parameters.arrays.get(TABLE, np.empty((0, 1)))
-    return (parameters.n_weights, parameters.n_dense, table.shape[1]), np.arange(len(table))
+    """The kernels' ``layout``."""
+    return parameters.n_weights, parameters.n_dense, parameters.shapes.get(TABLE, (0, 1))[1]
 
 
-def zero_gradient(grads, rows=None):
+def zero_gradient(grads, rows):
     """Zero the gradient of the dense part and of ``rows`` of the table: see `Optimiser.step`.
 
     A batch of these rows adds to nothing else, and its step reads nothing else: other rows may hold anything.
     """
-    layout, every_row = _layout(grads)
-    updates.zero_gradient(grads.flat, layout, every_row if rows is None else rows)
+    updates.zero_gradient(grads.flat, _layout(grads), rows)
+
+
+def copied(array, spare=None):
+    """Copy of an array, in ``spare`` if that is given."""
+    if spare is None:
+        return array.copy()
+    np.copyto(spare, array)
+    return spare
 
 
 class Optimiser:
@@ -52,7 +58,7 @@ class Optimiser:
 
     def __init__(self, parameters, rate):
         self.parameters, self.rate, self.n_steps = parameters, float(rate), 0
-        self._layout, self._every_row = _layout(parameters)
+        self._layout, self._every_row = _layout(parameters), np.arange(parameters.shapes.get(TABLE, (0, 1))[0])
         self._moments = {name: np.zeros_like(parameters.flat) for name in self._moment_names}
 
     def step(self, grads, max_norm=math.inf, decay=0.0, rows=None):
@@ -85,9 +91,12 @@ class Optimiser:
         """Last arguments of the kernel."""
         raise NotImplementedError
 
-    def state(self):
-        """All that the next steps need beside the parameters: "rate", "n_steps" and copies of the moments, by name."""
-        moments = {name: moment.copy() for name, moment in self._moments.items()}
+    def state(self, spare=None):
+        """All that the next steps need beside the parameters: "rate", "n_steps" and copies of the moments, by name.
+
+        Of ``spare``, a state that no one needs any more, the arrays are written anew: fresh memory costs more.
+        """
+        moments = {name: copied(moment, spare and spare[name]) for name, moment in self._moments.items()}
         return {"rate": float(self.rate), "n_steps": self.n_steps, **moments}
 
     def load_state(self, state):

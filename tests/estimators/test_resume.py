@@ -249,6 +249,30 @@ def test_each_epoch_that_begins_ends(solver):
     assert counted.begun == counted.ended == estimator.n_iter_ < 40
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["anew", "going on"])
+def test_what_a_callback_keeps_of_an_epoch_stays_what_it_was(begun):
+    X, y = make_problem(GRUClassifier)
+
+    class Keep(Stop):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+            if context.task_name == "epoch":
+                self.kept.append(fitted_estimator)
+
+    def fitted(max_iter, *callbacks):
+        estimator = quick(GRUClassifier, max_iter=max_iter, warm_start=begun)
+        if begun:
+            estimator.set_callbacks(Stop(1)).fit(X, y)
+        return estimator.set_callbacks(*callbacks).fit(X, y)
+
+    keep = Keep(0)
+    keep.kept = []
+    fitted(6, keep)
+    assert [estimator.n_iter_ for estimator in keep.kept] == list(range(2 if begun else 1, 7))
+    for estimator in keep.kept[:-1]:  # the last one is that of the whole fit
+        whole = fitted(estimator.n_iter_)
+        assert_same_weights(estimator.partial_fit(X, y), whole.partial_fit(X, y))
+
+
 def test_partial_fit_refuses_what_it_cannot_do():
     X, y = make_problem(LSTMRegressor)
     with pytest.raises(ValueError, match=r"partial_fit.*solver='lbfgs'"):

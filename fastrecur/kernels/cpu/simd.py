@@ -154,19 +154,28 @@ def copy(typingctx, target, source, count):
     return types.void(target, source, types.intp), codegen
 
 
-@intrinsic
-def prefetch(typingctx, base, index):
-    """Ask for the cache line of ``base[index]``, to be read soon."""
-
+def _prefetch(base, write):
     def codegen(context, builder, signature, args):
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         address = builder.bitcast(ir_element(builder, base, args[0], args[1]), byte)
-        builder.call(function, [address, *(ir.IntType(32)(flag) for flag in (0, 3, 1))])  # read, all levels, data
+        builder.call(function, [address, *(ir.IntType(32)(flag) for flag in (write, 3, 1))])  # all levels, data
         return context.get_dummy_value()
 
     return types.void(base, types.intp), codegen
+
+
+@intrinsic
+def prefetch(typingctx, base, index):
+    """Ask for the cache line of ``base[index]``, to be read soon."""
+    return _prefetch(base, 0)
+
+
+@intrinsic
+def prefetch_to_write(typingctx, base, index):
+    """`prefetch` what is to be written too: other cores then give their copies of it up."""
+    return _prefetch(base, 1)
 
 
 # --- vector arithmetic -----------------------------------------------------------------------------------------------

@@ -26,10 +26,13 @@ import math
 import numpy as np
 
 from fastrecur.kernels.compile import inline, kernel
-from fastrecur.kernels.cpu.simd import offset, pointer
+from fastrecur.kernels.cpu.simd import offset, pointer, prefetch_to_write
 
 #: Pieces of the vector in front of the table: weights, biases.
 DENSE = 2
+
+#: Bytes that a processor fetches at once, and rows that are asked for ahead: it cannot foresee where they lie.
+LINE_BYTES, ROWS_AHEAD = 64, 8
 
 #: Sums of squares side by side: as many additions as the processor has under way.
 SUMS = 64
@@ -44,6 +47,15 @@ def _piece(index, layout, rows):
     if index == 1:
         return n_weights, n_dense - n_weights, False
     return n_dense + rows[index - DENSE] * n_columns, n_columns, True
+
+
+@inline
+def _ask_ahead(index, layout, rows, numbers, line):
+    """Prefetch the row of the table that is the piece `ROWS_AHEAD` behind ``index``, out of ``numbers``."""
+    if index + ROWS_AHEAD < DENSE + len(rows):
+        start, n, _ = _piece(index + ROWS_AHEAD, layout, rows)
+        for i in range(start, start + n, line):
+            prefetch_to_write(numbers, i)
 
 
 @inline
@@ -98,12 +110,15 @@ def adam_step(
     """
     norm = global_norm(gradient, layout, rows)
     scale = min(1.0, max_norm / (norm + 1e-6))
-    kind = parameters.dtype.type
+    kind, line = parameters.dtype.type, LINE_BYTES // parameters.itemsize
     correction = math.sqrt(1.0 - beta_2**step)
     size, root, epsilon = kind(rate / (1.0 - beta_1**step)), kind(1.0 / correction), kind(epsilon)
     keep_1, add_1, keep_2, add_2 = kind(beta_1), kind(1.0 - beta_1), kind(beta_2), kind(1.0 - beta_2)
     scale = kind(scale)
     for index in range(DENSE + len(rows)):
+        _ask_ahead(index, layout, rows, pointer(parameters), line)
+        _ask_ahead(index, layout, rows, pointer(first), line)
+        _ask_ahead(index, layout, rows, pointer(second), line)
         start, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays and not decoupled else 0.0)
         keep = kind(1.0 - rate * decay if decays and decoupled else 1.0)
@@ -124,10 +139,12 @@ def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, ra
     """One step of RMSprop (Tieleman and Hinton, 2012), in PyTorch's form: epsilon outside of the root."""
     norm = global_norm(gradient, layout, rows)
     scale = min(1.0, max_norm / (norm + 1e-6))
-    kind = parameters.dtype.type
+    kind, line = parameters.dtype.type, LINE_BYTES // parameters.itemsize
     scale, size, epsilon = kind(scale), kind(rate), kind(epsilon)
     keep, add = kind(smoothing), kind(1.0 - smoothing)
     for index in range(DENSE + len(rows)):
+        _ask_ahead(index, layout, rows, pointer(parameters), line)
+        _ask_ahead(index, layout, rows, pointer(square), line)
         start, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays else 0.0)
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), start)
@@ -144,9 +161,11 @@ def sgd_step(parameters, gradient, layout, rows, max_norm, decay, velocity, rate
     """One step of gradient descent with Nesterov's momentum, in PyTorch's form."""
     norm = global_norm(gradient, layout, rows)
     scale = min(1.0, max_norm / (norm + 1e-6))
-    kind = parameters.dtype.type
+    kind, line = parameters.dtype.type, LINE_BYTES // parameters.itemsize
     scale, size, momentum = kind(scale), kind(rate), kind(momentum)
     for index in range(DENSE + len(rows)):
+        _ask_ahead(index, layout, rows, pointer(parameters), line)
+        _ask_ahead(index, layout, rows, pointer(velocity), line)
         start, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays else 0.0)
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), start)

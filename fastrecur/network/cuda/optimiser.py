@@ -61,11 +61,11 @@ class DeviceOptimiser:
         _STEPS[type(on_host)](given, float(decay), *self._moments, float(on_host.rate), *on_host._options())
         return place_among_all
 
-    def state(self):
+    def state(self, spare=None):
         """As `Optimiser.state`: NumPy arrays."""
         for moment, on_host in zip(self._moments, self._on_host._moments.values(), strict=True):
             runtime.to_host(moment, on_host)
-        return self._on_host.state()
+        return self._on_host.state(spare)
 
     def load_state(self, state):
         """Go on where a state was taken, on whatever device."""
