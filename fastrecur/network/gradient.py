@@ -9,7 +9,7 @@ import numpy as np
 from fastrecur.kernels.cpu import batches
 from fastrecur.network.head import check_targets
 from fastrecur.network.model import PREDICT_STEPS, Batch, Model, make_batch, step_rows
-from fastrecur.network.optimisers import make_optimiser, zero_gradient
+from fastrecur.network.optimisers import make_optimiser
 from fastrecur.network.parameters import TABLE, Parameters
 from fastrecur.network.workspace import Workspace
 
@@ -30,7 +30,10 @@ class Targets(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A gradient that is ready: the mean loss of ``size`` targets, and the tokens they used."""
+    """A gradient that is ready: the mean loss of ``size`` targets, and the tokens they used.
+
+    The first rows of the table's gradient are those of ``tokens`` (R,), in this order.
+    """
 
     loss: float
     size: int
@@ -61,7 +64,7 @@ class Gradient:
         check_targets(targets.loss, targets.values, model.n_outputs)
         self.grads: Parameters = model.parameters.zeros_like()
         self._workspace = Workspace(model.dtype)
-        self._seen = np.zeros(model.n_tokens, np.uint8)
+        self._tokens, self._places = np.empty(0, np.int64), np.full(model.n_tokens, -1, np.int32)
         self.refresh = model.refresh  # what a step of the optimiser is to be followed by
 
     def make_optimiser(self, solver: str, rate: float, momentum: float) -> Any:
@@ -110,6 +113,7 @@ class Gradient:
     def full(self, sequences, rows):
         """Mean loss over the given sequences; its gradient is assigned to `grads`. No more than a part is in memory."""
         self.grads.flat[:] = 0.0
+        self._tokens = self._places[:] = np.arange(self.model.n_tokens)  # each has the row of the table that is its own
         parts, size = full_parts(self.model, sequences, rows)
         loss = 0.0
         for part in parts:
@@ -209,18 +213,20 @@ class Gradient:
         stack.backward(trace, self.grads, self._n_threads, dx=dx, **gradient)
         if dx is not None:
             index = step_rows(piece, trace.packing)
-            batches.scatter_embeddings(piece.values.reshape(-1), index, dx, self.grads.arrays[TABLE])
+            batches.scatter_embeddings(piece.values.reshape(-1), index, self._places, dx, self.grads.arrays[TABLE])
 
     def _clear(self, batch, packing):
-        """Set the gradient to zero; returns the tokens of the batch, whose rows of the table were set to zero too."""
+        """Set the gradient to zero; returns the tokens of the batch, which have the first rows of the table's."""
+        grads = self.grads
         if not self.model.n_tokens:
-            self.grads.flat.fill(0.0)
+            grads.flat.fill(0.0)
             return None
         index = step_rows(batch, packing or self._workspace.packing(batch.lengths))
         tokens = np.empty(len(index), np.int64)
-        tokens = tokens[: batches.used_tokens(batch.values.reshape(-1), index, self._seen, tokens)]
-        zero_gradient(self.grads, tokens)
-        return tokens
+        n_used = batches.place_tokens(batch.values.reshape(-1), index, self._places, self._tokens, tokens)
+        self._tokens = tokens[:n_used]
+        grads.flat[: grads.n_dense + n_used * grads.shapes[TABLE][1]] = 0.0
+        return self._tokens
 
 
 def full_parts(model: Model, sequences: Any, rows: Any) -> tuple[list, int]:

@@ -16,19 +16,6 @@ from fastrecur.kernels.cpu import updates
 from fastrecur.network.parameters import TABLE
 
 
-def _layout(parameters):
-    """The kernels' ``layout``."""
-    return parameters.n_weights, parameters.n_dense, parameters.shapes.get(TABLE, (0, 1))[1]
-
-
-def zero_gradient(grads, rows):
-    """Zero the gradient of the dense part and of ``rows`` of the table: see `Optimiser.step`.
-
-    A batch of these rows adds to nothing else, and its step reads nothing else: other rows may hold anything.
-    """
-    updates.zero_gradient(grads.flat, _layout(grads), rows)
-
-
 def copied(array, spare=None):
     """Copy of an array, in ``spare`` if that is given."""
     if spare is None:
@@ -58,7 +45,8 @@ class Optimiser:
 
     def __init__(self, parameters, rate):
         self.parameters, self.rate, self.n_steps = parameters, float(rate), 0
-        self._layout, self._every_row = _layout(parameters), np.arange(parameters.shapes.get(TABLE, (0, 1))[0])
+        n_rows, n_columns = parameters.shapes.get(TABLE, (0, 1))
+        self._layout, self._every_row = (parameters.n_weights, parameters.n_dense, n_columns), np.arange(n_rows)
         self._moments = {name: np.zeros_like(parameters.flat) for name in self._moment_names}
 
     def step(self, grads, max_norm=math.inf, decay=0.0, rows=None):
@@ -67,14 +55,14 @@ class Optimiser:
         Parameters
         ----------
         grads : Parameters
-            Left alone.
+            Left alone. The first R rows of its table are the gradient of ``rows``; the others may hold anything.
         max_norm : float
             The gradient is clipped to this global L2 norm.
         decay : float
             Penalty on weights and rows of the table, not on biases: L2 (times the parameter it is added to the
             clipped gradient), for `AdamW` the decoupled one (rate times it is what shrinks the parameter).
         rows : int64 array of shape (R,), optional
-            Rows of the table that have a gradient, each once. All by default.
+            Rows of the table that have a gradient, each once. All, in their order, by default.
 
         Returns
         -------

@@ -53,14 +53,25 @@ def naive_loss(model, sequences, targets, rows=ROWS):
     return (targets.weights[rows] * losses).mean()
 
 
-def assert_is_slope(grads, model, evaluate):
+def by_name(grads, tokens=None):
+    """Gradients of all parameters: of the table, too, row by row, though those of ``tokens`` alone are in ``grads``."""
+    found = {name: array.copy() for name, array in grads.arrays.items()}
+    if tokens is not None:
+        found["embedding"][:] = 0.0
+        found["embedding"][tokens] = grads.arrays["embedding"][: len(tokens)]
+    return found
+
+
+def assert_is_slope(grads, model, evaluate, tokens=None):
+    found = by_name(grads, tokens)
+
     def refreshed():
         model.refresh()
         return evaluate()
 
     for name, array in model.parameters.arrays.items():
         np.testing.assert_allclose(
-            grads.arrays[name], central_differences(array, refreshed), rtol=1e-6, atol=1e-9, err_msg=name
+            found[name], central_differences(array, refreshed), rtol=1e-6, atol=1e-9, err_msg=name
         )
 
 
@@ -75,7 +86,7 @@ def test_gradient_is_that_of_central_differences(cell, pooling, n_directions, n_
     (step,) = gradient.steps(sequences, ROWS)
     assert step.loss == pytest.approx(naive_loss(model, sequences, targets), rel=1e-13)
     assert step.size == (len(ROWS) if pooling else sequences.lengths[ROWS].sum())
-    assert_is_slope(gradient.grads, model, lambda: naive_loss(model, sequences, targets))
+    assert_is_slope(gradient.grads, model, lambda: naive_loss(model, sequences, targets), step.tokens)
 
 
 @each_cell
@@ -88,7 +99,21 @@ def test_only_the_rows_of_used_tokens_are_written(cell):
                                      zip(sequences.starts[ROWS], sequences.lengths[ROWS], strict=True)]))  # fmt: skip
     assert sorted(step.tokens) == list(used)
     written = np.isfinite(gradient.grads.arrays["embedding"]).all(axis=1)
-    np.testing.assert_array_equal(np.flatnonzero(written), used)
+    np.testing.assert_array_equal(written, np.arange(V) < len(used))
+
+
+@pytest.mark.parametrize("n_steps", [None, 3])
+@each_pooling
+def test_the_gradient_of_tokens_does_not_depend_on_what_was_before(pooling, n_steps):
+    model, sequences = make("gru", pooling, V), make_sequences(V)
+    used, fresh = Gradient(model, make_targets(model), 1), Gradient(model, make_targets(model), 1)
+    list(used.steps(sequences, ROWS[:2], n_steps))
+    used.full(sequences, ROWS)
+    for step, other in zip(used.steps(sequences, ROWS, n_steps), fresh.steps(sequences, ROWS, n_steps), strict=True):
+        assert step.loss == other.loss
+        found, expected = by_name(used.grads, step.tokens), by_name(fresh.grads, other.tokens)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name])
 
 
 # --- cut in time -----------------------------------------------------------------------------------------------------
@@ -194,7 +219,7 @@ def test_pieces_of_time_drop_the_same_numbers_twice(pooling):
     gradient = Gradient(model, make_targets(model), 1)
     arguments = sequences, ROWS, 3, Dropout(0.4, 0.3, seed=5)
     (step,) = gradient.steps(*arguments)
-    grads = {name: array.copy() for name, array in gradient.grads.arrays.items()}
+    grads = by_name(gradient.grads)
 
     def evaluate():
         model.refresh()
@@ -231,5 +256,5 @@ def test_the_gradient_of_all_is_that_of_one_large_batch(cell, pooling, n_tokens,
     (step,) = whole.steps(sequences, ROWS)
     monkeypatch.setattr(module, "FULL_STEPS", 8)
     assert parts.full(sequences, ROWS) == pytest.approx(step.loss, rel=1e-13)
-    whole.grads.arrays.get("embedding", np.zeros(0))[V - 1 :] = 0.0  # never written
-    np.testing.assert_allclose(parts.grads.flat, whole.grads.flat, rtol=1e-11, atol=1e-14)
+    for name, expected in by_name(whole.grads, step.tokens).items():
+        np.testing.assert_allclose(parts.grads.arrays[name], expected, rtol=1e-11, atol=1e-14, err_msg=name)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fastrecur.network.optimisers import SOLVERS, make_optimiser, zero_gradient
+from fastrecur.network.optimisers import SOLVERS, make_optimiser
 from fastrecur.network.parameters import Parameters
 from tests.network.naive_solvers import MOMENTS, NAIVE, RATE, clipped
 
@@ -42,10 +42,10 @@ def gradient_of_step(step, shapes, rows):
 
 
 def fill(grads, step, rows):
-    """The gradient of a step; rows without one are NaN."""
+    """The gradient of a step; what is behind that of the rows is NaN."""
     grads.flat[:] = np.nan
     for name, gradient in gradient_of_step(step, grads.shapes, rows).items():
-        grads.arrays[name][rows if name == "embedding" else ...] = gradient
+        grads.arrays[name][: len(gradient)] = gradient
 
 
 def run(optimiser, max_norm=math.inf, decay=0.0, steps=range(N_STEPS)):
@@ -151,31 +151,6 @@ def test_a_fresh_optimiser_goes_on_from_a_state_bit_for_bit(solver, dtype):
     fresh.load_state(first.state())
     run(fresh, LIMIT, 0.3, steps=range(5, N_STEPS))
     np.testing.assert_array_equal(second.flat, whole.flat)
-
-
-# --- gradients of zero -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n_columns", [1, 7, 64])
-@each_dtype
-def test_zero_gradient_zeroes_the_dense_part_and_the_rows(dtype, n_columns):
-    for rows in (np.array([0, 3, V - 1]), np.arange(0)):
-        grads = make(n_columns, dtype)
-        grads.flat[:] = np.nan
-        zero_gradient(grads, rows)
-        assert not grads.flat[: grads.n_dense].any()
-        zeroed = ~np.isnan(grads.arrays["embedding"])
-        np.testing.assert_array_equal(zeroed, np.isin(np.arange(V), rows)[:, np.newaxis].repeat(n_columns, axis=1))
-        assert not grads.arrays["embedding"][rows].any()
-    zero_gradient(grads, np.arange(V))
-    assert not grads.flat.any()
-
-
-def test_zero_gradient_without_a_table():
-    grads = Parameters({"weight_ih_l0": (5, 3), "bias_l0": (5,)}, "float32")
-    grads.flat[:] = np.nan
-    zero_gradient(grads, np.arange(0))
-    assert not grads.flat.any()
 
 
 # --- PyTorch ---------------------------------------------------------------------------------------------------------

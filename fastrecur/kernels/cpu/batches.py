@@ -95,33 +95,37 @@ def gather_embeddings(tokens, rows, table, out):
 
 
 @kernel
-def scatter_embeddings(tokens, rows, dx, dtable):
-    """Undo `gather_embeddings` for gradients: the rows of ``dx`` (N, 1, padded E) are added to ``dtable`` (V, E)."""
+def scatter_embeddings(tokens, rows, places, dx, dtable):
+    """Undo `gather_embeddings` for gradients: rows of ``dx`` (N, 1, padded E) are added to ``dtable`` (R, E).
+
+    The row of a token is ``places[token]``.
+    """
     for n in range(len(rows)):
-        token = tokens[rows[n]]
+        place = places[tokens[rows[n]]]
         for e in range(dtable.shape[1]):
-            dtable[token, e] += dx[n, 0, e]
+            dtable[place, e] += dx[n, 0, e]
 
 
 @kernel
-def used_tokens(tokens, rows, seen, out):
+def place_tokens(tokens, rows, places, before, out):
     """Write the tokens at ``rows``, each once, to ``out``, in the order they come in; returns how many.
 
     Parameters
     ----------
     tokens : int64 array of shape (S,)
     rows : int64 array of shape (N,)
-    seen : uint8 array of shape (V,)
-        Zero, before and after.
+    places : int32 array of shape (V,)
+        -1 but for the tokens ``before``; afterwards, of each token written to ``out``, where, and -1 of the others.
+    before : int64 array
     out : int64 array of shape (N,)
     """
     n_used = 0
+    for token in before:
+        places[token] = -1
     for n in range(len(rows)):
         token = tokens[rows[n]]
-        if not seen[token]:
-            seen[token] = 1
+        if places[token] < 0:
+            places[token] = n_used
             out[n_used] = token
             n_used += 1
-    for n in range(n_used):
-        seen[out[n]] = 0
     return n_used

@@ -6,8 +6,10 @@ that a step costs what its rows cost.
 
 Arguments that all steps share:
 
-parameters, gradient : array of shape (n_parameters,)
+parameters : array of shape (n_parameters,)
     And, after ``decay``, the moments: arrays of the same shape.
+gradient : array of shape (n_dense + R * n_columns,) or more
+    Of the dense part, then of ``rows``, one after the other.
 layout : tuple of int
     ``n_weights, n_dense, n_columns``: the first ``n_weights`` numbers are weights, those up to ``n_dense`` are biases,
     and from there on lie the rows of the table, of ``n_columns`` numbers each.
@@ -40,52 +42,37 @@ SUMS = 64
 
 @inline
 def _piece(index, layout, rows):
-    """Where a piece begins, of how many numbers it is made, and whether it decays."""
+    """Where a piece begins in the parameters and in the gradient, how many numbers it has, whether it decays."""
     n_weights, n_dense, n_columns = layout
     if index == 0:
-        return 0, n_weights, True
+        return 0, 0, n_weights, True
     if index == 1:
-        return n_weights, n_dense - n_weights, False
-    return n_dense + rows[index - DENSE] * n_columns, n_columns, True
+        return n_weights, n_weights, n_dense - n_weights, False
+    row = index - DENSE
+    return n_dense + rows[row] * n_columns, n_dense + row * n_columns, n_columns, True
 
 
 @inline
 def _ask_ahead(index, layout, rows, numbers, line):
     """Prefetch the row of the table that is the piece `ROWS_AHEAD` behind ``index``, out of ``numbers``."""
     if index + ROWS_AHEAD < DENSE + len(rows):
-        start, n, _ = _piece(index + ROWS_AHEAD, layout, rows)
+        start, _, n, _ = _piece(index + ROWS_AHEAD, layout, rows)
         for i in range(start, start + n, line):
             prefetch_to_write(numbers, i)
 
 
 @inline
-def _add_squares(gradient, n, sums):
-    whole = n // SUMS * SUMS
-    for i in range(0, whole, SUMS):
-        for j in range(SUMS):
-            sums[j] += np.float64(gradient[i + j]) * gradient[i + j]
-    for j in range(n - whole):
-        sums[j] += np.float64(gradient[whole + j]) * gradient[whole + j]
-
-
-@inline
 def global_norm(gradient, layout, rows):
     """L2 norm of the dense part and the rows, summed in float64 in one order."""
-    sums, start = np.zeros(SUMS), pointer(gradient)
-    _add_squares(start, layout[1], pointer(sums))
-    for r in rows:
-        _add_squares(offset(start, layout[1] + r * layout[2]), layout[2], pointer(sums))
+    n, sums = layout[1] + len(rows) * layout[2], np.zeros(SUMS)
+    whole = n // SUMS * SUMS
+    g, s = pointer(gradient), pointer(sums)
+    for i in range(0, whole, SUMS):
+        for j in range(SUMS):
+            s[j] += np.float64(g[i + j]) * g[i + j]
+    for j in range(n - whole):
+        s[j] += np.float64(g[whole + j]) * g[whole + j]
     return math.sqrt(sums.sum())
-
-
-@kernel
-def zero_gradient(gradient, layout, rows):
-    """Zero the dense part and the rows: all that a batch of these rows adds to and that its step reads."""
-    for index in range(DENSE + len(rows)):
-        start, n, _ = _piece(index, layout, rows)
-        g = offset(pointer(gradient), start)
-        for i in range(n):
-            g[i] = 0.0
 
 
 @kernel
@@ -119,10 +106,10 @@ def adam_step(
         _ask_ahead(index, layout, rows, pointer(parameters), line)
         _ask_ahead(index, layout, rows, pointer(first), line)
         _ask_ahead(index, layout, rows, pointer(second), line)
-        start, n, decays = _piece(index, layout, rows)
+        start, at, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays and not decoupled else 0.0)
         keep = kind(1.0 - rate * decay if decays and decoupled else 1.0)
-        p, g = offset(pointer(parameters), start), offset(pointer(gradient), start)
+        p, g = offset(pointer(parameters), start), offset(pointer(gradient), at)
         m, v = offset(pointer(first), start), offset(pointer(second), start)
         for i in range(n):
             d = g[i] * scale + penalty * p[i]
@@ -145,9 +132,9 @@ def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, ra
     for index in range(DENSE + len(rows)):
         _ask_ahead(index, layout, rows, pointer(parameters), line)
         _ask_ahead(index, layout, rows, pointer(square), line)
-        start, n, decays = _piece(index, layout, rows)
+        start, at, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays else 0.0)
-        p, g = offset(pointer(parameters), start), offset(pointer(gradient), start)
+        p, g = offset(pointer(parameters), start), offset(pointer(gradient), at)
         v = offset(pointer(square), start)
         for i in range(n):
             d = g[i] * scale + penalty * p[i]
@@ -166,9 +153,9 @@ def sgd_step(parameters, gradient, layout, rows, max_norm, decay, velocity, rate
     for index in range(DENSE + len(rows)):
         _ask_ahead(index, layout, rows, pointer(parameters), line)
         _ask_ahead(index, layout, rows, pointer(velocity), line)
-        start, n, decays = _piece(index, layout, rows)
+        start, at, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays else 0.0)
-        p, g = offset(pointer(parameters), start), offset(pointer(gradient), start)
+        p, g = offset(pointer(parameters), start), offset(pointer(gradient), at)
         v = offset(pointer(velocity), start)
         for i in range(n):
             d = g[i] * scale + penalty * p[i]
