@@ -35,6 +35,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "RNN": ("RNN", {"learning_rate_init": 0.001}),
     "IRNN": ("RNN", {"nonlinearity": "relu", "init": "irnn", "learning_rate_init": 0.0003}),
     "LSTM": ("LSTM", {}),
+    "LSTM chrono": ("LSTM", {"init": "chrono"}),
     "GRU": ("GRU", {}),
 }
 
