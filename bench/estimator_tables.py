@@ -27,7 +27,8 @@ FIT_SECONDS, MOST_EPOCHS = 0.25, 20
 RAGGED = "PyTorch packs ragged batches or runs them with their padding, whichever is faster."
 
 
-def _estimator(cell, shape, threads, **options):
+def estimator_of(cell, shape, threads, **options):
+    """Estimator of a cell for a shape, with the settings of the loops in PyTorch."""
     settings = {"num_layers": shape.layers, "bidirectional": shape.bidirectional, "batch_size": shape.rows}
     settings |= {"learning_rate_init": LEARNING_RATE, "max_grad_norm": MAX_NORM, "n_threads": threads}
     return ESTIMATORS[cell](shape.hidden, random_state=0, alpha=0.0, n_iter_no_change=1000, **settings, **options)
@@ -59,7 +60,7 @@ def fit(options):
 
 def _fit(cell, shape, threads, peers, options):
     data = Data(shape, FIT_ROWS)
-    _estimator(cell, shape, threads, max_iter=1).fit(data.X, data.y)  # may set PyTorch's number of threads
+    estimator_of(cell, shape, threads, max_iter=1).fit(data.X, data.y)  # may set PyTorch's number of threads
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     loop = TorchLoop(Network(cell, shape), data, shape.rows)
@@ -82,7 +83,7 @@ def _epoch_of(cell, shape, threads, data):
     """Function that times an epoch of `fit`."""
 
     def seconds(epochs):
-        estimator = _estimator(cell, shape, threads, max_iter=epochs)
+        estimator = estimator_of(cell, shape, threads, max_iter=epochs)
         return timing.seconds_of(lambda: estimator.fit(data.X, data.y))
 
     seconds(1)
@@ -97,7 +98,7 @@ def _epoch_of(cell, shape, threads, data):
 
 def _check_fit(cell, shape, threads, data, pack):
     """From the same weights, an epoch without shuffling has the same mean loss on both sides."""
-    estimator = _estimator(cell, shape, threads, max_iter=1, shuffle=False, warm_start=True)
+    estimator = estimator_of(cell, shape, threads, max_iter=1, shuffle=False, warm_start=True)
     estimator.fit(data.X, data.y)
     network = Network(cell, shape, pack)
     network.load(estimator.weights_)
@@ -128,7 +129,7 @@ def predict(options):
 
 def _predict(cell, shape, threads, options):
     few = Data(shape, 256)
-    estimator = _estimator(cell, shape, threads, max_iter=1).fit(few.X, few.y)
+    estimator = estimator_of(cell, shape, threads, max_iter=1).fit(few.X, few.y)
     torch.set_num_threads(threads)
     network = Network(cell, shape)
     network.load(estimator.weights_)

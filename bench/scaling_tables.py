@@ -1,12 +1,17 @@
 """One step of a stream, and what ragged, long and large batches cost for each of their time steps."""
 
+import functools
 import statistics
+import warnings
 
 import numba
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from bench import grid, timing
+from bench.estimator_tables import estimator_of
+from bench.networks import Data
 from bench.pair import Pair
 from bench.report import Figure, Table, checked, guarded
 from fastrecur import layers
@@ -121,34 +126,52 @@ LINEAR_FEATURES, LINEAR_HIDDEN = 8, 64
 T_ROWS, T_STEPS = 8, (100, 1000, 10_000)
 B_STEPS, B_ROWS = 50, (32, 320, 3200)
 
+ESTIMATOR_ROWS = 1024
+
 
 def linear(options):
     """Seconds of a time step of a row: ragged over equal lengths, long over short, many rows over few."""
     notes = ["Seconds of a time step of a row over those of the base, on the same threads: R2 over equal lengths"]
     notes += [f"with as many steps; F {LINEAR_FEATURES}, H {LINEAR_HIDDEN}; {T_ROWS} rows of T steps; B rows of"]
     notes += [f"{B_STEPS} steps. The issue asks for 1.25x of ragged batches, and for cost linear in T and B."]
+    notes += [f"Layers return padded arrays. Of estimators: predict, and fit of an epoch, of {ESTIMATOR_ROWS:,}."]
     groups = {f"{cell} {what}": grid.RAGGED for cell in options.cells for what in ("forward", "training")}
     table = Table("Cost of ragged, long and large batches", notes, ("batch", "threads"), groups)
-    for name, base, shape in _comparisons():
+    for name, base, shape, cost in _comparisons():
         for threads in options.threads:
             for cell in options.cells:
                 for what in ("forward", "training"):
-                    figure = guarded(_cost, cell, base, shape, threads, what, options)
+                    figure = guarded(cost, cell, base, shape, threads, what, options)
                     table.add((name, threads), f"{cell} {what}", figure)
     return table
 
 
 def _comparisons():
     ragged = grid.GRID["R2"]
-    mean = round(ragged.lengths().mean())
-    yield "R2", grid.Shape("equal", ragged.rows, mean, ragged.features, ragged.hidden), ragged
+    equal = grid.Shape("equal", ragged.rows, round(ragged.lengths().mean()), ragged.features, ragged.hidden)
+    yield "R2", equal, ragged, _cost
+    yield "R2, estimators", equal, ragged, _cost_of_estimators
     sizes = LINEAR_FEATURES, LINEAR_HIDDEN
     base, *longer = (grid.Shape(f"T {t:,}", T_ROWS, t, *sizes) for t in T_STEPS)
     for shape in longer:
-        yield f"{base.name} to {shape.name}", base, shape
+        yield f"{base.name} to {shape.name}", base, shape, _cost
     base, *larger = (grid.Shape(f"B {b:,}", b, B_STEPS, *sizes) for b in B_ROWS)
     for shape in larger:
-        yield f"{base.name} to {shape.name}", base, shape
+        yield f"{base.name} to {shape.name}", base, shape, _cost
+
+
+def _cost_of_estimators(cell, base, shape, threads, what, options):
+    warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch
+    sides, n_steps, error = {}, {}, 0.0
+    for name, one in (("base", base), ("shape", shape)):
+        data = Data(one, ESTIMATOR_ROWS)
+        estimator = estimator_of(cell, one, threads, max_iter=1).fit(data.X, data.y)
+        alone = np.concatenate([estimator.predict_proba(data.X[i : i + 1]) for i in range(8)])
+        error = max(error, checked("sequences alone", np.abs(estimator.predict_proba(data.X)[:8] - alone).max(), 0.0))
+        call = estimator.predict if what == "forward" else functools.partial(estimator.fit, y=data.y)
+        sides[name] = functools.partial(call, data.X)
+        n_steps[name] = sum(map(len, data.X))
+    return _over(sides, n_steps, error, options)
 
 
 def _cost(cell, base, shape, threads, what, options):
@@ -156,7 +179,12 @@ def _cost(cell, base, shape, threads, what, options):
     checks = [pair.check_forward if what == "forward" else pair.check_training_step for pair in pairs.values()]
     error = max(check() for check in checks)
     sides = {name: pair.forward if what == "forward" else pair.training_step for name, pair in pairs.items()}
+    return _over(sides, {name: pair.shape.n_steps for name, pair in pairs.items()}, error, options)
+
+
+def _over(sides, n_steps, error, options):
+    """Seconds of a time step of "shape" over those of "base"."""
     blocks = {name: block for name, side in sides.items() for block in timing.blocks({name: side}).values()}
     seconds = timing.in_turn(blocks, options.rounds)
-    a_step = {name: statistics.median(s) / pairs[name].shape.n_steps for name, s in seconds.items()}
+    a_step = {name: statistics.median(s) / n_steps[name] for name, s in seconds.items()}
     return Figure(a_step["shape"] / a_step["base"], noisy=timing.is_noisy(*seconds.values()), error=error)
