@@ -29,7 +29,7 @@ from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
 from fastrecur.network.device import resolve_device
 from fastrecur.network.gradient import FULL_STEPS, Targets
-from fastrecur.network.model import Model, training_memory
+from fastrecur.network.model import make_model, training_memory
 from fastrecur.sequences import check_sequences
 from fastrecur.tokens import as_tokens
 
@@ -160,7 +160,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         if continued:
             self._check_continued(architecture, partial)
         self._architecture = architecture
-        model = Model(self._cell, **self._architecture, device=device)
+        model = make_model(self._cell, device, **self._architecture)
         if continued:
             model.load(self.weights_)
         else:

@@ -159,7 +159,7 @@ def test_each_remedy_for_it_works(change, monkeypatch):
     def stop(*_, **options):
         raise Made
 
-    monkeypatch.setattr(base, "Model", stop)
+    monkeypatch.setattr(base, "make_model", stop)
     X = np.zeros((256, 1000, 1), dtype=np.float32)
     change = {"X": X, "hidden_size": 256, "batch_size": 256, **change}
     X = change.pop("X")
