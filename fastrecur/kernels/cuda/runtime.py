@@ -104,6 +104,17 @@ def n_multiprocessors():
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
+def free_memory():
+    """Bytes of the device's memory that are free; None in the simulator, which has none of its own."""
+    if SIMULATED:
+        return None
+    context = cuda.current_context()
+    pending = getattr(context, "deallocations", None)
+    if pending is not None:
+        pending.clear()  # what nothing refers to any more is given back some arrays at a time
+    return int(context.get_memory_info()[0])
+
+
 def empty(shape, dtype):
     """Device array with undefined contents.
 
@@ -136,8 +147,11 @@ def pinned_empty(shape, dtype):
 
 
 def to_device(array, stream=0):
-    """Copy of a NumPy array on the device."""
-    return cuda.to_device(np.ascontiguousarray(array), stream=stream)
+    """Copy of a NumPy array on the device; `empty` says what it raises."""
+    array = np.ascontiguousarray(array)
+    out = empty(array.shape, array.dtype)
+    out.copy_to_device(array, stream=stream)
+    return out
 
 
 def to_host(array, out=None, stream=0):
