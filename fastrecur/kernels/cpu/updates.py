@@ -25,6 +25,7 @@ import math
 
 import numpy as np
 
+from fastrecur.kernels import arithmetic
 from fastrecur.kernels.compile import inline, kernel
 from fastrecur.kernels.cpu.simd import offset, pointer
 
@@ -33,6 +34,11 @@ DENSE = 2
 
 #: Sums of squares side by side: as many additions as the processor has under way.
 SUMS = 64
+
+
+_clipping, _adam, _rmsprop, _sgd = map(
+    inline, (arithmetic.clipping, arithmetic.adam, arithmetic.rmsprop, arithmetic.sgd)
+)
 
 
 @inline
@@ -97,7 +103,7 @@ def adam_step(
         themselves, and the gradient stays as it is.
     """
     norm = global_norm(gradient, layout, rows)
-    scale = min(1.0, max_norm / (norm + 1e-6))
+    scale = _clipping(norm, max_norm)
     kind = parameters.dtype.type
     correction = math.sqrt(1.0 - beta_2**step)
     size, root, epsilon = kind(rate / (1.0 - beta_1**step)), kind(1.0 / correction), kind(epsilon)
@@ -110,12 +116,11 @@ def adam_step(
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), start)
         m, v = offset(pointer(first), start), offset(pointer(second), start)
         for i in range(n):
-            d = g[i] * scale + penalty * p[i]
-            # both moments are read before one is stored: large arrays begin alike within their pages, and a load
-            # that follows a store of the same place in another page waits for it
-            mean, variance = keep_1 * m[i] + add_1 * d, keep_2 * v[i] + add_2 * d * d
-            p[i] = keep * p[i] - size * mean / (np.sqrt(variance) * root + epsilon)
-            m[i], v[i] = mean, variance
+            # all are read before one is stored: large arrays begin alike within their pages, and a load that follows a
+            # store of the same place in another page waits for it
+            p[i], m[i], v[i] = _adam(
+                p[i], g[i], m[i], v[i], scale, penalty, keep, size, root, epsilon, keep_1, add_1, keep_2, add_2
+            )
     return norm
 
 
@@ -123,7 +128,7 @@ def adam_step(
 def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, rate, smoothing, epsilon):
     """One step of RMSprop (Tieleman and Hinton, 2012), in PyTorch's form: epsilon outside of the root."""
     norm = global_norm(gradient, layout, rows)
-    scale = min(1.0, max_norm / (norm + 1e-6))
+    scale = _clipping(norm, max_norm)
     kind = parameters.dtype.type
     scale, size, epsilon = kind(scale), kind(rate), kind(epsilon)
     keep, add = kind(smoothing), kind(1.0 - smoothing)
@@ -133,9 +138,7 @@ def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, ra
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), start)
         v = offset(pointer(square), start)
         for i in range(n):
-            d = g[i] * scale + penalty * p[i]
-            v[i] = keep * v[i] + add * d * d
-            p[i] -= size * d / (np.sqrt(v[i]) + epsilon)
+            p[i], v[i] = _rmsprop(p[i], g[i], v[i], scale, penalty, size, keep, add, epsilon)
     return norm
 
 
@@ -143,7 +146,7 @@ def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, ra
 def sgd_step(parameters, gradient, layout, rows, max_norm, decay, velocity, rate, momentum):
     """One step of gradient descent with Nesterov's momentum, in PyTorch's form."""
     norm = global_norm(gradient, layout, rows)
-    scale = min(1.0, max_norm / (norm + 1e-6))
+    scale = _clipping(norm, max_norm)
     kind = parameters.dtype.type
     scale, size, momentum = kind(scale), kind(rate), kind(momentum)
     for index in range(DENSE + len(rows)):
@@ -152,7 +155,5 @@ def sgd_step(parameters, gradient, layout, rows, max_norm, decay, velocity, rate
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), start)
         v = offset(pointer(velocity), start)
         for i in range(n):
-            d = g[i] * scale + penalty * p[i]
-            v[i] = momentum * v[i] + d
-            p[i] -= size * (d + momentum * v[i])
+            p[i], v[i] = _sgd(p[i], g[i], v[i], scale, penalty, size, momentum)
     return norm
