@@ -35,13 +35,13 @@ class DeviceModel(Model):
         self.stack = CudaStack(*architecture)
         self.buffers = Buffers(self.dtype)
         self._on_host = Workspace(self.dtype)
-        self._lock = threading.Lock()
+        self._sender, self._lock = runtime.Sender(2), threading.Lock()
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_sender", "_lock")}
 
     def __setstate__(self, state):
-        self.__dict__ = state | {"_lock": threading.Lock()}
+        self.__dict__ = state | {"_sender": runtime.Sender(2), "_lock": threading.Lock()}
 
     def refresh(self):
         """Read the parameters of the host anew."""
@@ -144,7 +144,7 @@ class DeviceModel(Model):
         else:
             gathered = self._on_host.take("x", packing.n_packed, 1, self.n_features)
             on_host.gather_steps(piece.values, piece.starts, packing.steps(0), gathered)
-            x.copy_to_device(gathered.reshape(x.shape))
+            self._sender.send(gathered.reshape(x.shape), x)
         return x
 
     def _without_padding(self, states):
