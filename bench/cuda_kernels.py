@@ -116,13 +116,16 @@ def compiled(kernel, of, capability, ptxas):
     )
 
 
-def block_kernels(dtype="float32", sizes=layout.SIZES, rows=(1, 4)):
+#: H and rows of a block.
+BLOCKS = [(n_hidden, rows) for n_hidden in layout.SIZES for rows in (1, 4)]
+
+
+def block_kernels(dtype="float32", blocks=BLOCKS):
     """(kernel, layout) of the recurrences that stay in one block."""
     for module in (elman, gru, lstm):
         for kernel in (module.forward, module.backward):
-            for n_hidden in sizes:
-                for n_rows in rows:
-                    yield kernel, layout.Layout(n_hidden, n_rows, dtype)
+            for n_hidden, rows in blocks:
+                yield kernel, layout.Layout(n_hidden, rows, dtype)
 
 
 def other_kernels(dtype="float32"):
@@ -151,23 +154,27 @@ def _capability(text):
     return int(major), int(minor)
 
 
+def _block(text):
+    n_hidden, _, rows = text.partition("x")
+    if (n_hidden, rows) not in [(str(h), str(r)) for h, r in BLOCKS]:
+        raise argparse.ArgumentTypeError(f"one of {', '.join(f'{h}x{r}' for h, r in BLOCKS)}")
+    return int(n_hidden), int(rows)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.cuda_kernels", description=__doc__.splitlines()[0])
     parser.add_argument("--capability", type=_capability, default=[(7, 5), (9, 0)], nargs="+", metavar="X.Y")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--others", action="store_true", help="products and single steps too")
-    parser.add_argument("--sizes", type=int, choices=layout.SIZES, nargs="*", metavar="H", help="of block kernels")
-    parser.add_argument("--rows", type=int, choices=[1, 4], default=[1, 4], nargs="*", metavar="ROWS")
+    parser.add_argument("--blocks", type=_block, default=BLOCKS, nargs="*", metavar="HxROWS", help="such as 64x4")
     parser.add_argument("--json", action="store_true", help="one object a line instead of the table")
     arguments = parser.parse_args()
     ptxas = find_ptxas()
     if runtime.PACKAGE != "numba_cuda" or runtime.SIMULATED or ptxas is None:
         print("needs numba-cuda, not simulated, and the wheel nvidia-cuda-nvcc of the same release", file=sys.stderr)
         return 1
-    if arguments.sizes is None:
-        arguments.sizes = layout.SIZES
     kernels = [
-        *block_kernels(arguments.dtype, arguments.sizes, arguments.rows),
+        *block_kernels(arguments.dtype, arguments.blocks),
         *(other_kernels(arguments.dtype) if arguments.others else ()),
     ]
     if not arguments.json:

@@ -3,16 +3,23 @@
 Of the forward recurrence (x W is computed before it, for all steps). The floor is what no design of a step can be
 under: the bytes of a step through the card's memory, its operations at the card's peak, and two barriers of a block.
 What this design should reach adds up, for one block: the longest of multiplications, loads from shared memory and loads
-of the weights that registers do not hold, and then barriers, activations and the wait for shared memory.
+of the weights that registers do not hold, and then barriers, activations and the wait for shared memory. Beyond 128
+units it is two launches, of a product and of the cell's equations, and the longer of the floor and of the product's way
+through one block: rounds of 16 numbers of the sum, which are loaded (W_hh from the L2 cache), then multiplied.
 """
 
 import math
 from typing import NamedTuple
 
-from fastrecur.kernels.cuda.layout import SIZES, Layout, block_layout, padded
+from fastrecur.kernels.cuda.layout import SIZES, Layout, block_layout, in_one_block, padded
+from fastrecur.kernels.cuda.products import DEPTH, MICRO
 from fastrecur.network.parameters import GATES
 
-BARRIER, ACTIVATIONS, SHARED_LATENCY, FMA_LATENCY = 40, 160, 30, 4
+#: Cycles.
+BARRIER, ACTIVATIONS, SHARED_LATENCY, L2_LATENCY, FMA_LATENCY = 40, 160, 30, 300, 4
+
+#: Microseconds from one launch of a queue to the next, and launches of a step beyond 128 units.
+LAUNCH, LAUNCHES = 2.0, 2
 
 
 class Card(NamedTuple):
@@ -47,6 +54,10 @@ def floor(cell, n_rows, n_hidden, card):
 
 def reach(cell, n_rows, n_hidden, card):
     """Microseconds that a step of the design should take."""
+    if not in_one_block(padded(n_hidden)):
+        rounds = padded(n_hidden) // DEPTH
+        way = rounds * (DEPTH * MICRO**2 + 2 * BARRIER + SHARED_LATENCY + L2_LATENCY) / (card.gigahertz * 1e3)
+        return LAUNCHES * LAUNCH + max(way, floor(cell, n_rows, padded(n_hidden), card))
     layout: Layout = block_layout(padded(n_hidden), n_rows, "float32", card.multiprocessors)
     gates, width, rows = GATES[cell], layout.n_hidden, layout.rows
     multiplications = rows * gates * width**2
@@ -67,7 +78,7 @@ def main():
     print("| cell | H | floor, B = 16 | design | floor, B = 128 | design | floor, B = 512 | design |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for cell in ("lstm", "gru", "rnn"):
-        for n_hidden in SIZES:
+        for n_hidden in (*SIZES, 256, 512):
             figures = [f(cell, b, n_hidden, card) for b in (16, 128, 512) for f in (floor, reach)]
             print(f"| {cell} | {n_hidden} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
 

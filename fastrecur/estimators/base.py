@@ -1,9 +1,7 @@
 """What all six estimators share: validation, the network behind them, `fit` and `partial_fit`."""
 
-import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
 from fastrecur.estimators.gradient_warnings import warn_of_gradients
+from fastrecur.estimators.memory import check_memory
 from fastrecur.estimators.parameters import NetworkParameters, check_combination
 from fastrecur.estimators.targets import stack_targets
 from fastrecur.estimators.tasks import Tasks
@@ -28,12 +27,10 @@ from fastrecur.estimators.training import (
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
 from fastrecur.network.device import resolve_device
-from fastrecur.network.gradient import FULL_STEPS, Targets
-from fastrecur.network.model import Model, training_memory
+from fastrecur.network.gradient import Targets
+from fastrecur.network.model import make_model
 from fastrecur.sequences import check_sequences
 from fastrecur.tokens import as_tokens
-
-_GIBIBYTE = 2**30
 
 #: The largest weight of a sequence lies between this and its inverse.
 LEAST_WEIGHT = 1e-100
@@ -152,7 +149,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         target_weights, unit = _with_unit_mean(target_weights, unit)
         batch_size = min(self._wanted_batch_size(len(sequences)), len(sequences))
         architecture = self._wanted_architecture(sequences, n_outputs, continued)
-        _check_memory(self, sequences, batch_size, architecture)
+        check_memory(self, sequences, batch_size, architecture, device)
         random_state = check_random_state(self.random_state)
         seeds = resume["seeds"] if resume else [int(random_state.randint(2**31)) for _ in ("split", "epochs")]
         rows, kept_out = self._split(values, sequences, seeds[0])
@@ -160,7 +157,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         if continued:
             self._check_continued(architecture, partial)
         self._architecture = architecture
-        model = Model(self._cell, **self._architecture, device=device)
+        model = make_model(self._cell, device, **self._architecture)
         if continued:
             model.load(self.weights_)
         else:
@@ -355,42 +352,3 @@ def _as_parameters(architecture):
         "number of features": 1 if tokens else architecture["n_features"],
         "number of outputs": architecture["n_outputs"],
     }
-
-
-def _check_memory(estimator, sequences, batch_size, architecture):
-    """Refuse a batch whose buffers exceed the machine's memory."""
-    lengths = np.sort(sequences.lengths)
-    longest = int(lengths[-1])
-    if estimator.solver == "lbfgs":  # sees all sequences, part by part
-        n_steps = min(int(lengths.sum()), FULL_STEPS + longest)
-        batch = "A part of the data as solver='lbfgs' takes it"
-        remedy = "hidden_size or num_layers, or cut the sequences"
-    else:
-        n_steps = int(np.minimum(lengths[-batch_size:], estimator.bptt_steps or longest).sum())
-        batch = f"A batch of batch_size={batch_size} sequences"
-        remedy = "batch_size, hidden_size or num_layers, cut the sequences, or set bptt_steps"
-    n_dropped = (estimator.dropout > 0) + (estimator.recurrent_dropout > 0)
-    tokens, n_tokens = "", architecture["n_tokens"]
-    if n_tokens:
-        tokens = f", and {n_tokens} tokens (the largest in X, and one) of embedding_dim={architecture['n_features']},"
-        remedy = f"embedding_dim or the tokens, {remedy}"
-    needed = training_memory(estimator._cell, n_steps, **architecture, n_dropped=n_dropped)
-    available = _physical_memory()
-    if available is not None and needed > available:
-        raise ValueError(
-            f"{batch} with hidden_size={architecture['hidden_size']}, num_layers={architecture['num_layers']} and "
-            f"up to {longest} time steps{tokens} needs about {needed / _GIBIBYTE:.1f} GiB to train; this machine has "
-            f"{available / _GIBIBYTE:.1f} GiB. Lower {remedy}."
-        )
-
-
-def _physical_memory():
-    """Bytes of memory of the machine or its container, or None where the system does not tell."""
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-    try:
-        return min(available, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (ValueError, OSError):  # "max", or no such container
-        return available

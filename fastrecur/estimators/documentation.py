@@ -78,7 +78,7 @@ _TEMPLATE = """{summary}
         None: all cores, but 1 inside a joblib worker. Results do not depend on it, bit for bit. Where several
         processes run side by side, set 1, or ``OMP_WAIT_POLICY=passive`` in the environment.
     device : {{"cpu", "cuda", "auto"}}, default="cpu"
-        Where the network trains and its recurrent layers run. "cuda" is an NVIDIA GPU (``pip install
+        Where the network trains and predicts. "cuda" is an NVIDIA GPU (``pip install
         "fastrecur[cuda]"``; a RuntimeError says what is missing), "auto" the GPU where there is one. What was fitted on
         one predicts on the other, and a stopped fit goes on there, after ``set_params(device=...)``.
     dtype : {{"float32", "float64"}}, default="float32"

@@ -11,7 +11,7 @@ from fastrecur.estimators.targets import stack_targets
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
 from fastrecur.network.device import resolve_device
-from fastrecur.network.model import Model
+from fastrecur.network.model import make_model
 from fastrecur.tokens import as_tokens
 
 
@@ -24,7 +24,7 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return tags
 
     def _fitted_model(self):
-        model = Model(self._cell, **self._architecture, device=resolve_device(self.device))
+        model = make_model(self._cell, resolve_device(self.device), **self._architecture)
         model.load(self.weights_)
         return model
 

@@ -46,9 +46,7 @@ class Stream:
         new.n_sequences, new.n_steps = self.n_sequences, self.n_steps + 1
         new._state = model.step(self._checked(x_t), self._state)
         new._pool = self._pool.add(new._state[0][-1], new.n_steps)
-        outputs = np.empty((self.n_sequences, model.n_outputs), model.dtype)
-        model.head.outputs(new._pool.pooled(new.n_steps, model.dtype), outputs)
-        return outputs, new
+        return model.head_outputs(new._pool.pooled(new.n_steps, model.dtype)), new
 
     def _checked(self, x_t):
         refuse_masked(x_t, "x_t")

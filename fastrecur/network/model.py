@@ -72,13 +72,13 @@ def training_memory(
     return numbers * np.dtype(dtype).itemsize
 
 
-def _stack(device: str) -> Any:
-    """Class of the recurrent layers on a device."""
+def make_model(cell: str, device: str, **architecture: Any) -> Any:
+    """`Model` that computes on a device, "cpu" or "cuda"."""
     if device == "cpu":
-        return RecurrentStack
-    from fastrecur.network.cuda.host_stack import HostStack  # which imports CUDA
+        return Model(cell, **architecture)
+    from fastrecur.network.cuda.model import DeviceModel  # which imports CUDA
 
-    return HostStack
+    return DeviceModel(cell, **architecture)
 
 
 class Model:
@@ -96,22 +96,24 @@ class Model:
         None: the head reads every time step.
     n_tokens : int
         V, rows of the table of embeddings; 0 where sequences hold features.
-    device : {"cpu", "cuda"}
-        Where the recurrent layers are, and where training goes on.
     """
+
+    device = "cpu"
 
     def __init__(
         self, cell, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling="last",
-        n_tokens=0, device="cpu",
+        n_tokens=0,
     ):  # fmt: skip
         shapes = network_shapes(cell, n_features, hidden_size, n_outputs, num_layers, n_directions, n_tokens)
         width = n_directions * hidden_size
-        self.device = device
         self.cell, self.n_features, self.n_outputs, self.n_tokens = cell, n_features, n_outputs, n_tokens
         self.dtype, self.width, self.pooling = np.dtype(dtype), width, pooling
         self.parameters = Parameters(shapes, self.dtype)
-        self.stack = _stack(device)(cell, self.parameters, hidden_size, num_layers, n_directions, relu)
-        self.head = Head(self.parameters, width, n_outputs)
+        self._make_layers(cell, self.parameters, hidden_size, num_layers, n_directions, relu)
+
+    def _make_layers(self, *architecture):
+        self.stack: Any = RecurrentStack(*architecture)
+        self.head = Head(self.parameters, self.width, self.n_outputs)
 
     def initialise(self, random_state, **options):
         """Draw all parameters anew: see `fastrecur.network.parameters.initialise`."""
@@ -218,7 +220,7 @@ class Model:
         if self.pooling is not None:
             out = np.empty((len(sequences), self.n_outputs), self.dtype)
             for rows, pooled in self._pooled(sequences, n_threads):
-                out[rows] = self.head.outputs(pooled, np.empty((len(rows), self.n_outputs), self.dtype), n_threads)
+                out[rows] = self.head_outputs(pooled, n_threads)
             return out
         out = np.empty((int(sequences.lengths.sum()), self.n_outputs), self.dtype)
         for piece, trace, workspace in self._pieces(sequences, n_threads):
@@ -227,6 +229,10 @@ class Model:
             self.head.outputs(states, packed, n_threads)
             out[step_rows(piece, trace.packing)] = packed
         return out
+
+    def head_outputs(self, pooled, n_threads=1):
+        """Outputs (B, K) of the head, which reads ``pooled`` (B, D * H)."""
+        return self.head.outputs(pooled, np.empty((len(pooled), self.n_outputs), self.dtype), n_threads)
 
     def hidden_states(self, sequences, n_threads):
         """States of the last layer after each time step: (S, D * H), sequence after sequence."""
@@ -252,7 +258,10 @@ class Model:
         """One time step: x (B, F), or tokens (B, 1), and the state of `RecurrentStack.step` or None."""
         if self.n_tokens:
             x = self.parameters.arrays[TABLE][x[:, 0]]
-        return self.stack.step(np.ascontiguousarray(x, self.dtype)[:, np.newaxis], state)
+        return self._step(np.ascontiguousarray(x, self.dtype), state)
+
+    def _step(self, x, state):
+        return self.stack.step(x[:, np.newaxis], state)
 
 
 def step_rows(batch, packing):

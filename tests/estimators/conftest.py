@@ -15,7 +15,7 @@ def no_network(monkeypatch):
     def refuse(*_):
         pytest.fail("a network was made before the input was refused")
 
-    monkeypatch.setattr(base, "Model", refuse)
+    monkeypatch.setattr(base, "make_model", refuse)
 
 
 @pytest.fixture(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastrecur import GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
-from fastrecur.estimators import base
+from fastrecur.estimators import base, memory
 from tests.estimators.data import CLASSES, CLASSIFIERS, REGRESSORS, make_ragged, make_targets, refused_fit, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -133,7 +133,7 @@ def test_layers_that_cannot_fit_in_memory(cls, no_network):
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_batch_that_cannot_fit_in_memory(cls, no_network, monkeypatch):
     """Of a machine with 1 GiB: 256 sequences of 1000 steps, which 16 at a time are no trouble."""
-    monkeypatch.setattr(base, "_physical_memory", lambda: 2**30)
+    monkeypatch.setattr(memory, "_physical_memory", lambda: 2**30)
     X = np.zeros((256, 1000, 1), dtype=np.float32)
     y = np.arange(256) % 2
     parts = ("batch_size=256", "1000 time steps", r"needs about \d+\.\d GiB", "has 1.0 GiB", "Lower batch_size")
@@ -142,7 +142,7 @@ def test_a_batch_that_cannot_fit_in_memory(cls, no_network, monkeypatch):
 
 def test_a_part_of_lbfgs_that_cannot_fit_in_memory(no_network, monkeypatch):
     """L-BFGS takes all sequences, some tens of thousands of steps at a time, whatever ``batch_size`` says."""
-    monkeypatch.setattr(base, "_physical_memory", lambda: 2**30)
+    monkeypatch.setattr(memory, "_physical_memory", lambda: 2**30)
     X, y = np.zeros((256, 1000, 1), dtype=np.float32), np.arange(256.0)
     model = tiny(LSTMRegressor, hidden_size=2000, batch_size=1, solver="lbfgs")
     refused_fit(model, X, y, ValueError, "solver='lbfgs'", r"needs about \d+\.\d GiB", "Lower hidden_size")
@@ -151,7 +151,7 @@ def test_a_part_of_lbfgs_that_cannot_fit_in_memory(no_network, monkeypatch):
 @pytest.mark.parametrize("change", [{"batch_size": 16}, {"hidden_size": 8}, {"X": np.zeros((256, 30, 1))}], ids=str)
 def test_each_remedy_for_it_works(change, monkeypatch):
     """The remedies of the message; that the batch passes is seen by the network being made."""
-    monkeypatch.setattr(base, "_physical_memory", lambda: 2**30)
+    monkeypatch.setattr(memory, "_physical_memory", lambda: 2**30)
 
     class Made(Exception):
         pass
@@ -159,7 +159,7 @@ def test_each_remedy_for_it_works(change, monkeypatch):
     def stop(*_, **options):
         raise Made
 
-    monkeypatch.setattr(base, "Model", stop)
+    monkeypatch.setattr(base, "make_model", stop)
     X = np.zeros((256, 1000, 1), dtype=np.float32)
     change = {"X": X, "hidden_size": 256, "batch_size": 256, **change}
     X = change.pop("X")
@@ -168,6 +168,6 @@ def test_each_remedy_for_it_works(change, monkeypatch):
 
 
 def test_an_unknown_amount_of_memory_is_no_trouble(monkeypatch):
-    monkeypatch.setattr(base, "_physical_memory", lambda: None)
+    monkeypatch.setattr(memory, "_physical_memory", lambda: None)
     X = make_ragged(n=N)
     assert len(tiny(LSTMClassifier).fit(X, make_targets(LSTMClassifier, X)).predict(X)) == N

@@ -11,6 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from fastrecur.kernels import arithmetic
 from fastrecur.kernels.compile import inline
 from fastrecur.kernels.cpu.activations import exp
 from fastrecur.kernels.cpu.simd import load, offset, select_less, splat, store
@@ -180,15 +181,7 @@ def _mean_finish(n_outputs, rows, weights, scale, block, losses):
 # --- pinball ---------------------------------------------------------------------------------------------------------
 
 
-@inline
-def pinball(error, level):
-    """Loss of a quantile that is ``error`` above its target, and its derivative."""
-    slope = error  # where it is NaN or 0
-    if error > 0.0:
-        slope = 1.0 - level
-    elif error < 0.0:
-        slope = -level
-    return slope * error, slope
+pinball = inline(arithmetic.pinball)
 
 
 @inline

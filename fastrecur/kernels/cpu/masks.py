@@ -15,29 +15,15 @@ way to prevent neural networks from overfitting", JMLR 15 (2014).
 import numpy as np
 from numba import prange
 
+from fastrecur.kernels import arithmetic
 from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.simd import copy, offset, pointer
 from fastrecur.kernels.steps import AT, ROWS
 
-#: What the counter of splitmix64 goes up by, and the factors of its hash.
-GAMMA, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-
-
 #: Of 53 random bits.
 BELOW = 2.0**53
 
-
-@inline
-def _hash(z):
-    z = (z ^ (z >> np.uint64(30))) * FIRST
-    z = (z ^ (z >> np.uint64(27))) * SECOND
-    return z ^ (z >> np.uint64(31))
-
-
-@inline
-def _number(key, n):
-    """Number ``n`` of the sequence that begins at ``key``: 64 bits."""
-    return _hash(key + np.uint64(n + 1) * GAMMA)
+_number = inline(arithmetic.splitmix)
 
 
 @inline

@@ -27,17 +27,24 @@ import math
 
 import numpy as np
 
+from fastrecur.kernels import arithmetic
 from fastrecur.kernels.compile import inline, kernel
 from fastrecur.kernels.cpu.simd import offset, pointer, prefetch_to_write
+from fastrecur.kernels.cpu.target import CACHE_LINE
 
 #: Pieces of the vector in front of the table: weights, biases.
 DENSE = 2
 
-#: Bytes that a processor fetches at once, and rows that are asked for ahead: it cannot foresee where they lie.
-LINE_BYTES, ROWS_AHEAD = 64, 8
+#: Rows that are asked for ahead: the processor cannot foresee where they lie.
+ROWS_AHEAD = 8
 
 #: Sums of squares side by side: as many additions as the processor has under way.
 SUMS = 64
+
+
+_clipping, _adam, _rmsprop, _sgd = map(
+    inline, (arithmetic.clipping, arithmetic.adam, arithmetic.rmsprop, arithmetic.sgd)
+)
 
 
 @inline
@@ -96,8 +103,8 @@ def adam_step(
         themselves, and the gradient stays as it is.
     """
     norm = global_norm(gradient, layout, rows)
-    scale = min(1.0, max_norm / (norm + 1e-6))
-    kind, line = parameters.dtype.type, LINE_BYTES // parameters.itemsize
+    scale = _clipping(norm, max_norm)
+    kind, line = parameters.dtype.type, CACHE_LINE // parameters.itemsize
     correction = math.sqrt(1.0 - beta_2**step)
     size, root, epsilon = kind(rate / (1.0 - beta_1**step)), kind(1.0 / correction), kind(epsilon)
     keep_1, add_1, keep_2, add_2 = kind(beta_1), kind(1.0 - beta_1), kind(beta_2), kind(1.0 - beta_2)
@@ -112,12 +119,11 @@ def adam_step(
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), at)
         m, v = offset(pointer(first), start), offset(pointer(second), start)
         for i in range(n):
-            d = g[i] * scale + penalty * p[i]
-            # both moments are read before one is stored: large arrays begin alike within their pages, and a load
-            # that follows a store of the same place in another page waits for it
-            mean, variance = keep_1 * m[i] + add_1 * d, keep_2 * v[i] + add_2 * d * d
-            p[i] = keep * p[i] - size * mean / (np.sqrt(variance) * root + epsilon)
-            m[i], v[i] = mean, variance
+            # all are read before one is stored: large arrays begin alike within their pages, and a load that follows a
+            # store of the same place in another page waits for it
+            p[i], m[i], v[i] = _adam(
+                p[i], g[i], m[i], v[i], scale, penalty, keep, size, root, epsilon, keep_1, add_1, keep_2, add_2
+            )
     return norm
 
 
@@ -125,8 +131,8 @@ def adam_step(
 def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, rate, smoothing, epsilon):
     """One step of RMSprop (Tieleman and Hinton, 2012), in PyTorch's form: epsilon outside of the root."""
     norm = global_norm(gradient, layout, rows)
-    scale = min(1.0, max_norm / (norm + 1e-6))
-    kind, line = parameters.dtype.type, LINE_BYTES // parameters.itemsize
+    scale = _clipping(norm, max_norm)
+    kind, line = parameters.dtype.type, CACHE_LINE // parameters.itemsize
     scale, size, epsilon = kind(scale), kind(rate), kind(epsilon)
     keep, add = kind(smoothing), kind(1.0 - smoothing)
     for index in range(DENSE + len(rows)):
@@ -137,9 +143,7 @@ def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, ra
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), at)
         v = offset(pointer(square), start)
         for i in range(n):
-            d = g[i] * scale + penalty * p[i]
-            v[i] = keep * v[i] + add * d * d
-            p[i] -= size * d / (np.sqrt(v[i]) + epsilon)
+            p[i], v[i] = _rmsprop(p[i], g[i], v[i], scale, penalty, size, keep, add, epsilon)
     return norm
 
 
@@ -147,8 +151,8 @@ def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, ra
 def sgd_step(parameters, gradient, layout, rows, max_norm, decay, velocity, rate, momentum):
     """One step of gradient descent with Nesterov's momentum, in PyTorch's form."""
     norm = global_norm(gradient, layout, rows)
-    scale = min(1.0, max_norm / (norm + 1e-6))
-    kind, line = parameters.dtype.type, LINE_BYTES // parameters.itemsize
+    scale = _clipping(norm, max_norm)
+    kind, line = parameters.dtype.type, CACHE_LINE // parameters.itemsize
     scale, size, momentum = kind(scale), kind(rate), kind(momentum)
     for index in range(DENSE + len(rows)):
         _ask_ahead(index, layout, rows, pointer(parameters), line)
@@ -158,7 +162,5 @@ def sgd_step(parameters, gradient, layout, rows, max_norm, decay, velocity, rate
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), at)
         v = offset(pointer(velocity), start)
         for i in range(n):
-            d = g[i] * scale + penalty * p[i]
-            v[i] = momentum * v[i] + d
-            p[i] -= size * (d + momentum * v[i])
+            p[i], v[i] = _sgd(p[i], g[i], v[i], scale, penalty, size, momentum)
     return norm

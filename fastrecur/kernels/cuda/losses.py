@@ -12,11 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastrecur.kernels import arithmetic
 from fastrecur.kernels.cuda.runtime import SIMULATED, Kernel, cuda, inline
 
 #: Threads of a block that adds up a vector, and blocks at most that share one.
 SUM_THREADS = 4 if SIMULATED else 256
 SUM_BLOCKS = 3 if SIMULATED else 128
+
+
+_pinball = inline(arithmetic.pinball)
 
 
 class LossLayout(NamedTuple):
@@ -42,14 +46,15 @@ def _threads(layout):
 
 
 def _tree(n_threads):
-    """(add, largest): one number of the threads' ``values`` in shared memory, in ``values[0]`` behind the last barrier.
+    """(total, largest): what a thread's number and those of the others come to, in all threads of the block.
 
-    No race: in a round, threads below ``half`` write their own number and read one beyond ``half``, which no one
-    writes; a barrier stands before the first round and behind each.
+    No race: a thread writes its own number of ``values``, in shared memory. In a round, threads below ``half`` write
+    their own and read one beyond ``half``, which no one writes; a barrier stands before the first and behind each.
     """
 
     @inline
-    def add(values, thread):
+    def total_of(values, thread, number):
+        values[thread] = number
         half = n_threads // 2
         cuda.syncthreads()
         while half > 0:
@@ -57,9 +62,11 @@ def _tree(n_threads):
                 values[thread] += values[thread + half]
             cuda.syncthreads()
             half //= 2
+        return values[0]
 
     @inline
-    def largest(values, thread):
+    def largest_of(values, thread, number):
+        values[thread] = number
         half = n_threads // 2
         cuda.syncthreads()
         while half > 0:
@@ -70,8 +77,9 @@ def _tree(n_threads):
                     values[thread] = b
             cuda.syncthreads()
             half //= 2
+        return values[0]
 
-    return add, largest
+    return total_of, largest_of
 
 
 @Kernel("r2 i1 i1 d1 d d1", _threads)
@@ -86,7 +94,7 @@ def cross_entropy(layout):
     barrier, behind which the threads write their sums into it.
     """
     n_threads, real = layout.threads, layout.real
-    add, raise_to_largest = _tree(n_threads)
+    total_of, largest_of = _tree(n_threads)
 
     def cross_entropy(z, rows, labels, weights, scale, losses):
         values = cuda.shared.array(n_threads, real)
@@ -99,9 +107,7 @@ def cross_entropy(layout):
         for k in range(thread + n_threads, n_outputs, n_threads):
             if z[m, k] > largest:
                 largest = z[m, k]
-        values[thread] = largest
-        raise_to_largest(values, thread)
-        largest = values[0]
+        largest = largest_of(values, thread, largest)
         z_label = z[m, label]
         cuda.syncthreads()
         total = real(0)
@@ -110,9 +116,7 @@ def cross_entropy(layout):
             z[m, k] = e
             if k != label:
                 total += e
-        values[thread] = total
-        add(values, thread)
-        others = values[0]
+        others = total_of(values, thread, total)
         total = np.float64(others) + np.float64(math.exp(z_label - largest))
         share = scale * weights[row]
         factor = real(share / total)
@@ -131,7 +135,7 @@ def squared_error(layout):
     No race: a number of ``z`` belongs to one thread, and so does each of ``values`` up to the barriers of the sum.
     """
     n_threads, real = layout.threads, layout.real
-    add, _ = _tree(n_threads)
+    total_of, _ = _tree(n_threads)
 
     def squared_error(z, rows, targets, weights, scale, losses):
         values = cuda.shared.array(n_threads, np.float64)
@@ -144,10 +148,9 @@ def squared_error(layout):
             error = z[m, k] - targets[row, k]
             total += np.float64(0.5) * np.float64(error) * np.float64(error)
             z[m, k] = real(share) * error
-        values[thread] = total
-        add(values, thread)
+        total = total_of(values, thread, total)
         if thread == 0:
-            losses[m] = share * values[0]
+            losses[m] = share * total
 
     return squared_error
 
@@ -156,7 +159,7 @@ def squared_error(layout):
 def pinball(layout):
     """Mean pinball loss of a row, and its gradient in place of ``z``. No race: as `squared_error`."""
     n_threads, real = layout.threads, layout.real
-    add, _ = _tree(n_threads)
+    total_of, _ = _tree(n_threads)
 
     def pinball(z, rows, targets, levels, weights, scale, losses):
         values = cuda.shared.array(n_threads, np.float64)
@@ -169,17 +172,12 @@ def pinball(layout):
         for k in range(thread, z.shape[1], n_threads):
             level = levels[k % n_levels]
             error = np.float64(z[m, k] - targets[row, k // n_levels])
-            slope = error  # where it is NaN or 0
-            if error > 0.0:
-                slope = 1.0 - level
-            elif error < 0.0:
-                slope = -level
-            total += slope * error
+            loss, slope = _pinball(error, level)
+            total += loss
             z[m, k] = real(share * slope)
-        values[thread] = total
-        add(values, thread)
+        total = total_of(values, thread, total)
         if thread == 0:
-            losses[m] = share * values[0]
+            losses[m] = share * total
 
     return pinball
 
@@ -192,7 +190,7 @@ def squares(layout):
     writes one number of ``parts``.
     """
     n_threads = layout.threads
-    add, _ = _tree(n_threads)
+    total_of, _ = _tree(n_threads)
 
     def squares(vector, parts):
         values = cuda.shared.array(n_threads, np.float64)
@@ -200,10 +198,9 @@ def squares(layout):
         total = np.float64(0)
         for i in range(cuda.blockIdx.x * n_threads + thread, vector.shape[0], cuda.gridDim.x * n_threads):
             total += np.float64(vector[i]) * np.float64(vector[i])
-        values[thread] = total
-        add(values, thread)
+        total = total_of(values, thread, total)
         if thread == 0:
-            parts[cuda.blockIdx.x] = values[0]
+            parts[cuda.blockIdx.x] = total
 
     return squares
 
@@ -212,7 +209,7 @@ def squares(layout):
 def total(layout):
     """Sum of ``count`` numbers, or its root, into ``out[place]``, by one block. No race: as `squares`."""
     n_threads = layout.threads
-    add, _ = _tree(n_threads)
+    total_of, _ = _tree(n_threads)
 
     def total(numbers, count, out, place, root):
         values = cuda.shared.array(n_threads, np.float64)
@@ -220,10 +217,9 @@ def total(layout):
         part = np.float64(0)
         for i in range(thread, count, n_threads):
             part += numbers[i]
-        values[thread] = part
-        add(values, thread)
+        whole = total_of(values, thread, part)
         if thread == 0:
-            out[place] = math.sqrt(values[0]) if root else values[0]
+            out[place] = math.sqrt(whole) if root else whole
 
     return total
 

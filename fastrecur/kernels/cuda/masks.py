@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastrecur.kernels.cpu.masks import BELOW, FIRST, GAMMA, SECOND
+from fastrecur.kernels.arithmetic import splitmix
+from fastrecur.kernels.cpu.masks import BELOW
 from fastrecur.kernels.cuda.layout import Layout
 from fastrecur.kernels.cuda.runtime import SIMULATED, Kernel, block_of, cuda, inline
 from fastrecur.kernels.cuda.steps import line_of
@@ -12,21 +13,13 @@ _THREADS = block_of(256)
 #: NumPy, with which the simulator computes, warns where a product of uint64 passes 2^64, as it is meant to.
 _wrapping = np.errstate(over="ignore") if SIMULATED else lambda function: function
 
-_30, _27, _31, _11, _ONE = (np.uint64(n) for n in (30, 27, 31, 11, 1))
+_11 = np.uint64(11)
+
+_number = inline(_wrapping(splitmix))
 
 
 def _threads(layout):
     return _THREADS
-
-
-@inline
-@_wrapping
-def _number(key, n):
-    """Number ``n``, uint64, of the sequence that begins at ``key``: 64 bits."""
-    z = key + (n + _ONE) * GAMMA
-    z = (z ^ (z >> _30)) * FIRST
-    z = (z ^ (z >> _27)) * SECOND
-    return z ^ (z >> _31)
 
 
 @Kernel("u i u r i r3", _threads)

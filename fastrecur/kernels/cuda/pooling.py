@@ -5,6 +5,8 @@ so that the bits do not depend on how a sequence was cut in pieces. The units ar
 threads that read them.
 """
 
+import numpy as np
+
 from fastrecur.kernels.cuda.layout import Layout
 from fastrecur.kernels.cuda.runtime import Kernel, block_of, cuda
 
@@ -26,10 +28,10 @@ def _mean(layout):
         if i < steps[0, 1] * width:
             b = i // width
             u = i % width
-            total = sums[b, u] if begin > 0 else 0.0
+            total = sums[b, u] if begin > 0 else np.float64(0)
             for t in range(steps.shape[0]):
                 if b < steps[t, 1]:
-                    total += states[first + steps[t, 0] + b, u]
+                    total += np.float64(states[first + steps[t, 0] + b, u])
             sums[b, u] = total
             pooled[b, u] = real(total / lengths[b])
 

@@ -104,6 +104,17 @@ def n_multiprocessors():
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
+def free_memory():
+    """Bytes of the device's memory that are free; None in the simulator, which has none of its own."""
+    if SIMULATED:
+        return None
+    context = cuda.current_context()
+    pending = getattr(context, "deallocations", None)
+    if pending is not None:
+        pending.clear()  # what nothing refers to any more is given back some arrays at a time
+    return int(context.get_memory_info()[0])
+
+
 def empty(shape, dtype):
     """Device array with undefined contents.
 
@@ -136,8 +147,11 @@ def pinned_empty(shape, dtype):
 
 
 def to_device(array, stream=0):
-    """Copy of a NumPy array on the device."""
-    return cuda.to_device(np.ascontiguousarray(array), stream=stream)
+    """Copy of a NumPy array on the device; `empty` says what it raises."""
+    array = np.ascontiguousarray(array)
+    out = empty(array.shape, array.dtype)
+    out.copy_to_device(array, stream=stream)
+    return out
 
 
 def to_host(array, out=None, stream=0):
@@ -200,6 +214,41 @@ class _OverView:
             "data": (int(view.ptr), bool(view.readonly)),
             "version": 3,
         }
+
+
+class Sender:
+    """Copies to the device for which the host does not wait: through pinned memory, on the default stream.
+
+    They go behind the kernels that were launched before, and those that follow find them. Several buffers are taken in
+    turn; one is written again when the copy from it is over, which its event tells.
+
+    Parameters
+    ----------
+    n_buffers : int
+        Copies under way at a time, at most.
+    """
+
+    def __init__(self, n_buffers):
+        self._lanes, self._next = [(None, None)] * n_buffers, 0  # buffers and their events
+
+    def send(self, array, out):
+        """Copy a NumPy array, in the dtype of ``out``, to that device array of the same shape."""
+        n_bytes = array.size * out.dtype.itemsize
+        if n_bytes > 4 * PINNED:  # too much to pin: the driver copies it, and waits
+            out.copy_to_device(np.ascontiguousarray(array, out.dtype))
+            return
+        buffer, event = self._lanes[self._next]
+        event = event or cuda.event()
+        event.synchronize()
+        if buffer is None or buffer.size < n_bytes:
+            buffer = pinned_empty((max(2 * n_bytes, 4096),), np.uint8)
+        self._lanes[self._next] = buffer, event
+        self._next = (self._next + 1) % len(self._lanes)
+        staged = buffer[:n_bytes].view(out.dtype).reshape(array.shape)
+        np.copyto(staged, array, casting="unsafe")
+        stream = cuda.default_stream()
+        out.copy_to_device(staged, stream=stream)
+        event.record(stream)
 
 
 #: Bytes of each of the two pinned buffers through which `upload` sends.

@@ -7,6 +7,7 @@ norm of the gradient is a number in ``log``, on the device: no step waits for th
 
 import math
 
+from fastrecur.kernels import arithmetic
 from fastrecur.kernels.cuda.layout import Layout
 from fastrecur.kernels.cuda.runtime import Kernel, block_of, cuda, inline
 
@@ -14,6 +15,11 @@ _THREADS = block_of(256)
 
 #: Parameters, gradient, rows, n_weights, n_dense, n_columns, log, place of the norm in it, max_norm, penalty.
 _GIVEN = "r1 r1 i1 i i i d1 i d r"
+
+
+_clipping, _adam, _rmsprop, _sgd = map(
+    inline, (arithmetic.clipping, arithmetic.adam, arithmetic.rmsprop, arithmetic.sgd)
+)
 
 
 def _threads(layout):
@@ -29,11 +35,6 @@ def _place(i, rows, n_dense, n_columns):
     return n_dense + rows[behind // n_columns] * n_columns + behind % n_columns
 
 
-@inline
-def _scale(norm, max_norm):
-    return min(1.0, max_norm / (norm + 1e-6))
-
-
 @Kernel(f"{_GIVEN} r r1 r1 r r r r r r r", _threads)
 def adam(layout):
     """A step of Adam or AdamW: see `adam_step`.
@@ -41,7 +42,7 @@ def adam(layout):
     No race: a thread reads and writes one parameter and its moments, no other's, because each row is there once;
     gradient, rows and norm are only read.
     """
-    real, zero = layout.real, layout.real(0)
+    real, zero, one = layout.real, layout.real(0), layout.real(1)
 
     def adam(
         parameters, gradient, rows, n_weights, n_dense, n_columns, log, norm, max_norm, penalty, keep, first, second,
@@ -50,16 +51,12 @@ def adam(layout):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if i < gradient.shape[0]:
             n = _place(i, rows, n_dense, n_columns)
-            value = parameters[n]
+            scale = real(_clipping(log[norm], max_norm))
             decays = i < n_weights or i >= n_dense
-            d = gradient[i] * real(_scale(log[norm], max_norm)) + (penalty if decays else zero) * value
-            mean = keep_1 * first[n] + add_1 * d
-            variance = keep_2 * second[n] + add_2 * d * d
-            if decays:
-                value *= keep
-            parameters[n] = value - size * mean / (math.sqrt(variance) * root + epsilon)
-            first[n] = mean
-            second[n] = variance
+            parameters[n], first[n], second[n] = _adam(
+                parameters[n], gradient[i], first[n], second[n], scale, penalty if decays else zero,
+                keep if decays else one, size, root, epsilon, keep_1, add_1, keep_2, add_2,
+            )  # fmt: skip
 
     return adam
 
@@ -80,12 +77,11 @@ def rmsprop(layout):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if i < gradient.shape[0]:
             n = _place(i, rows, n_dense, n_columns)
-            value = parameters[n]
-            decays = i < n_weights or i >= n_dense
-            d = gradient[i] * real(_scale(log[norm], max_norm)) + (penalty if decays else zero) * value
-            mean = keep * square[n] + add * d * d
-            square[n] = mean
-            parameters[n] = value - size * d / (math.sqrt(mean) + epsilon)
+            scale = real(_clipping(log[norm], max_norm))
+            penalty = penalty if i < n_weights or i >= n_dense else zero
+            parameters[n], square[n] = _rmsprop(
+                parameters[n], gradient[i], square[n], scale, penalty, size, keep, add, epsilon
+            )
 
     return rmsprop
 
@@ -106,12 +102,9 @@ def sgd(layout):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if i < gradient.shape[0]:
             n = _place(i, rows, n_dense, n_columns)
-            value = parameters[n]
-            decays = i < n_weights or i >= n_dense
-            d = gradient[i] * real(_scale(log[norm], max_norm)) + (penalty if decays else zero) * value
-            speed = momentum * velocity[n] + d
-            velocity[n] = speed
-            parameters[n] = value - size * (d + momentum * speed)
+            scale = real(_clipping(log[norm], max_norm))
+            penalty = penalty if i < n_weights or i >= n_dense else zero
+            parameters[n], velocity[n] = _sgd(parameters[n], gradient[i], velocity[n], scale, penalty, size, momentum)
 
     return sgd
 

@@ -11,18 +11,14 @@ from typing import Any
 import numpy as np
 
 from fastrecur.kernels.cuda import batches, embeddings, products, runtime
-from fastrecur.network.cuda.buffers import Buffers
-from fastrecur.network.cuda.dropout import DeviceDropout
 from fastrecur.network.cuda.log import Log
 from fastrecur.network.cuda.optimiser import DeviceOptimiser
-from fastrecur.network.cuda.pooling import POOLINGS
 from fastrecur.network.cuda.stack import PARTS
 from fastrecur.network.cuda.targets import DeviceTargets
 from fastrecur.network.cuda.tokens import BatchTokens
 from fastrecur.network.gradient import Step, full_parts
 from fastrecur.network.model import PREDICT_STEPS, Batch, make_batch
 from fastrecur.network.optimisers import make_optimiser
-from fastrecur.network.workspace import Workspace
 
 
 class DeviceGradient:
@@ -43,11 +39,10 @@ class DeviceGradient:
     grads: Any
 
     def __init__(self, model, targets):
-        self.model, self.stack = model, model.stack.device
+        self.model, self.stack = model, model.stack
         self.log = Log()
         self._weights = self.stack.weights
-        self._buffers = Buffers(model.dtype)
-        self._packings = Workspace(model.dtype)
+        self._buffers = model.buffers
         self._targets = DeviceTargets(targets, model.dtype, self.log, self._buffers)
         self._sequences = self._values = None
         self._tokens: Any = None
@@ -65,7 +60,6 @@ class DeviceGradient:
         """Losses and norms of (loss, size, norm), places in the log, as numbers; the parameters, for the host."""
         numbers = self.log.fetch()
         runtime.to_host(self._weights.flat, self.model.parameters.flat)
-        self.model.head.refresh()
         return [(numbers[loss], size, numbers[norm]) for loss, size, norm in taken]
 
     def steps(self, sequences, rows, n_steps=None, dropout=None):
@@ -75,7 +69,7 @@ class DeviceGradient:
         longest = int(batch.lengths[0])
         n_steps = longest if n_steps is None else n_steps
         if self.model.pooling is None:
-            for begin, piece, trace in self._walk(batch, n_steps, dropout):
+            for begin, piece, trace in self._traces(batch, n_steps, dropout):
                 tokens = self._begin(piece)
                 size = trace.places.packing.n_packed
                 loss = self._step_targets(piece, trace, begin, 1.0 / size, dropout)
@@ -98,7 +92,7 @@ class DeviceGradient:
         for part in parts:
             batch = make_batch(sequences, part)
             if self.model.pooling is None:
-                for begin, piece, trace in self._walk(batch, int(batch.lengths[0]), None):
+                for begin, piece, trace in self._traces(batch, int(batch.lengths[0]), None):
                     self._step_targets(piece, trace, begin, 1.0 / size, None)
             else:
                 self._whole(batch, 1.0 / size, None)
@@ -141,21 +135,8 @@ class DeviceGradient:
 
     # --- parts: each adds to the gradient and returns the place of its loss -------------------------------------------
 
-    def _walk(self, batch, n_steps, dropout, record=True, initial=None):
-        """See `Model.walk`."""
-        longest, state = int(batch.lengths[0]), initial
-        for begin in range(0, longest, n_steps):
-            piece = batch if n_steps >= longest else batch.piece(begin, n_steps)
-            packing = self._packings.packing(piece.lengths)
-            places = self._buffers.places(packing)
-            drops = dropout and self._dropout(dropout, begin)
-            trace = self.stack.forward(self._inputs(piece, places), places, self._buffers, record, state, drops)
-            if begin + n_steps < longest:
-                state = self.stack.final_states(trace)
-            yield begin, piece, trace
-
-    def _dropout(self, dropout, begin=0):
-        return DeviceDropout(replace(dropout, step_offset=dropout.step_offset + begin), self.stack)
+    def _traces(self, batch, n_steps, dropout, record=True, initial=None):
+        return self.model.traces(batch, n_steps, self._inputs, record, dropout, initial)
 
     def _inputs(self, piece, places):
         """What the first layer reads: (N, F). Their rows among all time steps stay in the buffer "rows"."""
@@ -165,26 +146,24 @@ class DeviceGradient:
         batches.packed_rows(starts, places.steps(0).device, rows)
         x = self._buffers.take("x", n_packed, model.n_features)
         if model.n_tokens:
-            table = self._weights.flat[model.parameters.n_dense :].reshape(model.n_tokens, model.n_features)
-            embeddings.gather(self._values, rows, table, x)
+            model.embed(self._values, rows, x)
         else:
             batches.move(self._values, rows, x, places.packed, model.n_features)
         return x
 
     def _step_targets(self, piece, trace, begin, scale, dropout):
         """A piece with a target each time step."""
-        places, stack = trace.places, self.stack
-        n_rows, n_packed = places.packing.n_rows, places.packing.n_packed
-        states = trace.states[-1][n_rows:].reshape(n_packed, stack.n_directions * stack.padded)
+        places, stack, n_packed = trace.places, self.stack, trace.places.packing.n_packed
         rows = self._buffers.take("rows", n_packed, dtype=np.int32)
-        loss, dy = self._head(states, rows, scale, dropout and self._dropout(dropout, begin), places.steps(0).device)
+        drops = dropout and self.model.masks(dropout, begin)
+        loss, dy = self._head(stack.outputs(trace), rows, scale, drops, places.steps(0).device)
         self._backward(piece, trace, dy=dy.reshape(n_packed, stack.n_directions, stack.padded))
         return loss
 
     def _whole(self, batch, scale, dropout, initial=None):
         """A batch with a target each sequence, whole."""
-        pool = self._pool(batch)
-        ((begin, piece, trace),) = self._walk(batch, int(batch.lengths[0]), dropout, initial=initial)
+        pool = self.model.pool_on_device(batch)
+        ((begin, piece, trace),) = self._traces(batch, int(batch.lengths[0]), dropout, initial=initial)
         pool.add(trace, begin)
         loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
         self._backward(piece, trace, **pool.gradient(dpooled, trace, begin))
@@ -197,7 +176,7 @@ class DeviceGradient:
         initial = self.stack.no_states(len(batch.rows))
         for part in initial:
             batches.fill(part.reshape(part.size), 0.0)
-        for _, _, trace in self._walk(before, min(n_steps, PREDICT_STEPS), dropout, record=False):
+        for _, _, trace in self._traces(before, min(n_steps, PREDICT_STEPS), dropout, record=False):
             self.stack.final_states(trace, initial)
         last = Batch(batch.values, batch.rows, batch.starts + batch.lengths - kept, kept)
         if dropout is not None:
@@ -206,23 +185,19 @@ class DeviceGradient:
 
     def _in_pieces(self, batch, n_steps, scale, dropout):
         """A batch whose pooled states hang on all steps: once through for them, once more for the gradient."""
-        pool, initial = self._pool(batch), [None]
-        for begin, _, trace in self._walk(batch, n_steps, dropout, record=False):
+        pool, initial = self.model.pool_on_device(batch), [None]
+        for begin, _, trace in self._traces(batch, n_steps, dropout, record=False):
             pool.add(trace, begin)
             initial.append(self.stack.final_states(trace))
         loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
         for k, begin in enumerate(range(0, int(batch.lengths[0]), n_steps)):
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
-            ((_, piece, trace),) = self._walk(batch.piece(begin, n_steps), n_steps, drops, initial=initial[k])
+            ((_, piece, trace),) = self._traces(batch.piece(begin, n_steps), n_steps, drops, initial=initial[k])
             self._backward(piece, trace, **pool.gradient(dpooled, trace, begin))
         return loss
 
-    def _pool(self, batch):
-        lengths = self._buffers.send("lengths", batch.lengths)
-        return POOLINGS[self.model.pooling](self.stack, self._buffers, lengths)
-
     def _pooled_targets(self, pool, batch, scale, dropout):
-        rows, drops = self._buffers.send("rows of targets", batch.rows), dropout and self._dropout(dropout)
+        rows, drops = self._buffers.send("rows of targets", batch.rows), dropout and self.model.masks(dropout)
         one_step = drops and self._buffers.send("one step", [0, len(batch.rows), 0, 0]).reshape(1, 4)
         return self._head(pool.pooled, rows, scale, drops, one_step)
 
@@ -230,12 +205,11 @@ class DeviceGradient:
         """Place of the loss of inputs (M, D * padded H), and their gradient; adds that of the head."""
         n_rows, width = inputs.shape
         n_outputs, take = self.model.n_outputs, self._buffers.take
-        weight, bias = self._weights.arrays[-1]
+        weight, _ = self._weights.arrays[-1]
         dweight, dbias = self._weights.gradients[-1]
         if drops and drops.rate > 0:
             inputs = drops.outputs(inputs, steps, take("dropped outputs", n_rows, width))
-        z, parts = take("outputs of the head", n_rows, n_outputs), take("parts", PARTS)
-        products.multiply(inputs, weight, z, n_rows, n_outputs, width, False, True, bias=bias)
+        z, parts = self.model.head_on_device(inputs), take("parts", PARTS)
         loss = self._targets.gradient(z, rows, scale)
         products.multiply(z, inputs, dweight, n_outputs, width, n_rows, transpose_a=True, add=True, parts=parts)
         products.add_column_sums(z, dbias, n_rows, n_outputs, parts)

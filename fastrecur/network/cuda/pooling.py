@@ -10,7 +10,7 @@ from fastrecur.kernels.cuda import batches, pooling
 
 
 class Last:
-    """The last state of each sequence; backwards, the state at its first step. The batch comes whole."""
+    """The last state of each sequence; backwards, the state at its first step, of a batch that comes whole."""
 
     def __init__(self, stack, buffers, lengths):
         self._stack = stack

@@ -142,6 +142,11 @@ class CudaStack:
         else:
             lstm.lstm_forward(*given, trace.cells[key], trace.gates[key], keep=trace.record, **options)
 
+    def outputs(self, trace):
+        """States of the last layer after each packed time step: a view (N, D * padded H)."""
+        n_rows, n_packed = trace.places.packing.n_rows, trace.places.packing.n_packed
+        return trace.states[-1][n_rows:].reshape(n_packed, self.n_directions * self.padded)
+
     def no_states(self, n_rows):
         """Device arrays for h (and c, LSTM) of every layer and direction: (L * D * B, H), undefined."""
         shape = len(self.directions) * n_rows, self.hidden_size

@@ -117,3 +117,47 @@ def test_an_upload_goes_in_pieces_through_pinned_memory(shape, monkeypatch):
     np.testing.assert_array_equal(runtime.to_host(runtime.upload(array, "float32")), array.astype(np.float32))
     assert len(taken) == (2 if len(array) > 1 else 1)
     assert max(buffer.nbytes for buffer in taken) <= max(64, 4 * 40)
+
+
+def test_a_pinned_buffer_is_written_again_when_the_copy_from_it_is_over(monkeypatch):
+    """On a device whose copies come late: when an event behind them is waited for."""
+    under_way = []
+
+    class Event:
+        def record(self, stream):
+            self.behind = len(under_way)
+
+        def synchronize(self):
+            for place in range(getattr(self, "behind", 0)):
+                out, staged = under_way[place]
+                if staged is not None:
+                    out._ary[:] = staged
+                    under_way[place] = out, None
+
+    class Late:
+        def __init__(self, array):
+            self._ary, self.dtype, self.shape = array, array.dtype, array.shape
+
+        def copy_to_device(self, staged, stream):
+            assert stream is not None
+            under_way.append((self, staged))
+
+    monkeypatch.setattr(runtime.cuda, "event", Event)
+    sender, arrays = runtime.Sender(2), [RNG.integers(0, 99, size) for size in (5, 3, 5000, 1, 7)]
+    received = [Late(np.full(len(array), -1, np.int32)) for array in arrays]
+    for array, out in zip(arrays, received, strict=True):
+        sender.send(array, out)
+    last = Event()
+    last.record(None)
+    last.synchronize()
+    for array, out in zip(arrays, received, strict=True):
+        np.testing.assert_array_equal(out._ary, array)
+
+
+def test_what_is_too_much_to_pin_goes_as_it_is(monkeypatch):
+    monkeypatch.setattr(runtime, "PINNED", 8)
+    array, out = RNG.normal(size=(5, 3)), poisoned(5, 3, dtype="float32")
+    sender = runtime.Sender(1)
+    sender.send(array, out)
+    np.testing.assert_array_equal(runtime.to_host(out), array.astype(np.float32))
+    assert sender._lanes[0] == (None, None)
