@@ -34,7 +34,7 @@ def _scale(norm, max_norm):
     return min(1.0, max_norm / (norm + 1e-6))
 
 
-@Kernel(f"{_GIVEN} r r1 r1 r r r r r r r", _threads)
+@Kernel(f"{_GIVEN} r r1 r1 r r r r r r", _threads)
 def adam(layout):
     """A step of Adam or AdamW: see `adam_step`.
 
@@ -45,7 +45,7 @@ def adam(layout):
 
     def adam(
         parameters, gradient, rows, n_weights, n_dense, n_columns, log, norm, max_norm, penalty, keep, first, second,
-        size, root, epsilon, keep_1, add_1, keep_2, add_2,
+        size, root, epsilon, add_1, keep_2, add_2,
     ):  # fmt: skip
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if i < gradient.shape[0]:
@@ -53,7 +53,7 @@ def adam(layout):
             value = parameters[n]
             decays = i < n_weights or i >= n_dense
             d = gradient[i] * real(_scale(log[norm], max_norm)) + (penalty if decays else zero) * value
-            mean = keep_1 * first[n] + add_1 * d
+            mean = first[n] + add_1 * (d - first[n])
             variance = keep_2 * second[n] + add_2 * d * d
             if decays:
                 value *= keep
@@ -130,7 +130,7 @@ def adam_step(given, decay, first, second, rate, step, beta_1, beta_2, epsilon, 
     """
     correction = math.sqrt(1.0 - beta_2**step)
     penalty, keep = (0.0, 1.0 - rate * decay) if decoupled else (decay, 1.0)
-    numbers = rate / (1.0 - beta_1**step), 1.0 / correction, epsilon, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2
+    numbers = rate / (1.0 - beta_1**step), 1.0 / correction, epsilon, 1.0 - beta_1, beta_2, 1.0 - beta_2
     _launch(adam, given, (penalty, keep), (first, second), numbers)
 
 
