@@ -86,7 +86,9 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         With ``warm_start`` a fit begins from the weights of the last one. If that one was stopped early (from the
         keyboard, by a callback, or because it was made of calls of `partial_fit`), it goes on with the moments of the
         solver and the random numbers too: the epochs that it lacks are run, and the result is that of a fit that was
-        never stopped, bit for bit. With "lbfgs" that takes the time of a whole fit: all iterations are run again.
+        never stopped, bit for bit. With "lbfgs" that takes the time of a whole fit: all iterations are run again. A fit
+        that was stopped in the last of ``max_iter`` epochs lacks none: the next one is a new fit from its weights, or
+        goes on if ``max_iter`` was raised.
         """
         return self._fit(X, y, sample_weight, continued=self.warm_start and hasattr(self, "weights_"))
 
