@@ -93,8 +93,8 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         for label, weight in self.class_weight.items():
             if label not in places:
                 raise ValueError(
-                    f"class_weight has the label {label!r}, which is none of the classes {self.classes_.tolist()}. Leave "
-                    "it out, or give it in the form that y has."
+                    f"class_weight has the label {label!r}, which is none of the classes {self.classes_.tolist()}. "
+                    "Leave it out, or write it as y does."
                 )
             if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
                 raise ValueError(f"class_weight of {label!r} must be a number of 0 or more, found {weight!r}.")
