@@ -41,6 +41,13 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         Returns
         -------
         self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            As from `fit`, or if classes lacks a label of y or differs from that of the call before; and with
+            ``solver="lbfgs"``, ``early_stopping`` or ``class_weight="balanced"``, which need all data at once, or at
+            the end of ``learning_rate="cosine"``. Nothing has been changed then.
         """
         return self._partial_fit(X, y, sample_weight, classes)
 
@@ -131,6 +138,13 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         Returns
         -------
         y : array of shape (n,), or with ``return_sequences`` (n, T) or a list of (T_i,) arrays
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            If X will not do, or has other features, names of columns or tokens than `fit` has seen.
         """
         outputs, sequences = self._raw_outputs(X)
         return self._laid_out(self._decoded(outputs, None), sequences)
@@ -153,6 +167,11 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         -------
         probabilities : array of shape (n, K), or with ``return_sequences`` (n, T, K) or a list of (T_i, K) arrays
             Columns in the order of `classes_`.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As from `predict`.
         """
         outputs, sequences = self._raw_outputs(X)
         probabilities = np.empty_like(outputs)

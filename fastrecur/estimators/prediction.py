@@ -63,6 +63,11 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         states : array of shape (n, D * H)
             With ``return_sequences`` the last states.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As from `predict`.
         """
         sequences, n_threads = self._sequences(X)
         return self._fitted_model().pooled(sequences, n_threads)
@@ -82,6 +87,11 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         states : array of shape (n, T, D * H), or list of arrays of shape (T_i, D * H)
             A list where X is one. Of two directions, the one that reads forwards comes first.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As from `predict`.
         """
         sequences, n_threads = self._sequences(X)
         return sequences.unstack(self._fitted_model().hidden_states(sequences, n_threads))
