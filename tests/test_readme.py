@@ -8,7 +8,13 @@ import pytest
 EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text("utf-8"), re.DOTALL)
 
 
-PRINTED = {"pipeline": r"0\.9[5-9]", "layer": "", "text": r"(0\.9[5-9]|1\.0)", "forecast": r"\(12, 1, 3\)"}
+PRINTED = {
+    "pipeline": r"0\.9[5-9]",
+    "steps": r"(0\.9[7-9]|1\.0)",
+    "layer": "",
+    "text": r"(0\.9[5-9]|1\.0)",
+    "forecast": r"\(12, 1, 3\)",
+}
 
 
 def test_examples_are_found():

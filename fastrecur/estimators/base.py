@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight
 
 from fastrecur.estimators.gradient_warnings import warn_of_gradients
 from fastrecur.estimators.memory import check_memory
 from fastrecur.estimators.parameters import NetworkParameters, check_combination
+from fastrecur.estimators.sample_weight import sequence_weights
 from fastrecur.estimators.targets import stack_targets
 from fastrecur.estimators.tasks import Tasks
 from fastrecur.estimators.training import (
@@ -31,9 +31,6 @@ from fastrecur.network.gradient import Targets
 from fastrecur.network.model import make_model
 from fastrecur.sequences import check_sequences
 from fastrecur.tokens import as_tokens
-
-#: The largest weight of a sequence lies between this and its inverse.
-LEAST_WEIGHT = 1e-100
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -56,7 +53,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
             One target a sequence. With ``return_sequences`` one a time step: (n, T) or a list of (T_i,) arrays; for
             regression (n, T, K) or a list of (T_i, K) arrays too.
         sample_weight : array of shape (n,), optional
-            Weights of the sequences in the loss. Equal weights by default.
+            Weights of the sequences in the loss, 0 or more and not all 0. Equal weights by default.
 
         Returns
         -------
@@ -86,7 +83,9 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         With ``warm_start`` a fit begins from the weights of the last one. If that one was stopped early (from the
         keyboard, by a callback, or because it was made of calls of `partial_fit`), it goes on with the moments of the
         solver and the random numbers too: the epochs that it lacks are run, and the result is that of a fit that was
-        never stopped, bit for bit. With "lbfgs" that takes the time of a whole fit: all iterations are run again.
+        never stopped, bit for bit. With "lbfgs" that takes the time of a whole fit: all iterations are run again. A fit
+        that was stopped in the last of ``max_iter`` epochs lacks none: the next one is a new fit from its weights, or
+        goes on if ``max_iter`` was raised.
         """
         return self._fit(X, y, sample_weight, continued=self.warm_start and hasattr(self, "weights_"))
 
@@ -140,8 +139,7 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         if self.embedding_dim is not None:
             n_known = (self._architecture["n_tokens"] or None) if continued else None
             sequences = as_tokens(sequences, X, n_known)
-        refuse_masked(sample_weight, "sample_weight")
-        weights = self._sequence_weights(sample_weight, len(sequences))
+        weights = sequence_weights(sample_weight, len(sequences))
         values, target_weights = self._read_targets(y, sequences, weights, continued, classes)
         n_outputs = self._n_outputs(values)
         resume = to_go_on_with(self, partial) if continued else None
@@ -228,32 +226,6 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
             text = str(error).strip().split("\n")[0].rstrip(".")  # scikit-learn shows the array below
             hint = " For a target at each time step set return_sequences=True." if of_steps else ""
             raise type(error)(f"{'' if named else 'y cannot be the targets: '}{text}.{hint}") from error
-
-    def _sequence_weights(self, sample_weight, n_sequences):
-        """Weights of the sequences as they were given, float64."""
-        if sample_weight is None:
-            return np.ones(n_sequences)
-        try:
-            weights = _check_sample_weight(
-                sample_weight,
-                np.empty(n_sequences),
-                dtype=np.float64,
-                ensure_non_negative=True,
-                allow_all_zero_weights=True,
-            )
-        except (TypeError, ValueError) as error:
-            if "sample_weight" in str(error) or "Sample weights" in str(error):
-                raise
-            text = str(error).strip().split("\n")[0]
-            raise type(error)(f"sample_weight must be {n_sequences} numbers, one a sequence: {text}") from error
-        if weights.max() == 0:
-            raise ValueError("sample_weight is all zero. Give at least one sequence a positive weight.")
-        if not LEAST_WEIGHT <= weights.max() <= 1 / LEAST_WEIGHT:
-            raise ValueError(
-                f"sample_weight has {weights.max():g} for its largest value, which is too far from 1 to compute with. "
-                "Scale it: only ratios of weights matter, and their size beside alpha."
-            )
-        return weights
 
     def _check_number(self, y, n_targets):
         """There must be one target a sequence (those of time steps have been counted)."""

@@ -41,6 +41,13 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         Returns
         -------
         self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            As from `fit`, or if classes lacks a label of y or differs from that of the call before; and with
+            ``solver="lbfgs"``, ``early_stopping`` or ``class_weight="balanced"``, which need all data at once, or at
+            the end of ``learning_rate="cosine"``. Nothing has been changed then.
         """
         return self._partial_fit(X, y, sample_weight, classes)
 
@@ -93,7 +100,8 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         for label, weight in self.class_weight.items():
             if label not in places:
                 raise ValueError(
-                    f"class_weight has the label {label!r}, which is none of the classes {self.classes_.tolist()}."
+                    f"class_weight has the label {label!r}, which is none of the classes {self.classes_.tolist()}. "
+                    "Leave it out, or write it as y does."
                 )
             if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
                 raise ValueError(f"class_weight of {label!r} must be a number of 0 or more, found {weight!r}.")
@@ -130,6 +138,13 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         Returns
         -------
         y : array of shape (n,), or with ``return_sequences`` (n, T) or a list of (T_i,) arrays
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            If X will not do, or has other features, names of columns or tokens than `fit` has seen.
         """
         outputs, sequences = self._raw_outputs(X)
         return self._laid_out(self._decoded(outputs, None), sequences)
@@ -152,6 +167,11 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         -------
         probabilities : array of shape (n, K), or with ``return_sequences`` (n, T, K) or a list of (T_i, K) arrays
             Columns in the order of `classes_`.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As from `predict`.
         """
         outputs, sequences = self._raw_outputs(X)
         probabilities = np.empty_like(outputs)

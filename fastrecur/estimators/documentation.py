@@ -17,7 +17,8 @@ _TEMPLATE = """{summary}
         beside it the backward state at the first step), their mean, or the largest of each unit.
     return_sequences : bool, default=False
         One target a time step: y is (n, T) or a list of (T_i,) arrays, for regression (n, T, K) or (T_i, K) too, and
-        predictions come in the layout of X.
+        predictions come in the layout of X. `score` counts all time steps; metrics of scikit-learn want them in a row,
+        ``f1_score(np.concatenate(y), np.concatenate(model.predict(X)))``, and a scorer made of that.
     embedding_dim : int or None, default=None
         X holds integer tokens from 0 on, and each has a trained vector of this size. The vocabulary is what `fit`
         sees: its largest token and all below it.

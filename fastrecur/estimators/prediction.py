@@ -5,6 +5,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
+from fastrecur.estimators.sample_weight import sequence_weights
 from fastrecur.estimators.saving import Saved
 from fastrecur.estimators.streams import Stream
 from fastrecur.estimators.targets import stack_targets
@@ -62,6 +63,11 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         states : array of shape (n, D * H)
             With ``return_sequences`` the last states.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As from `predict`.
         """
         sequences, n_threads = self._sequences(X)
         return self._fitted_model().pooled(sequences, n_threads)
@@ -81,6 +87,11 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         states : array of shape (n, T, D * H), or list of arrays of shape (T_i, D * H)
             A list where X is one. Of two directions, the one that reads forwards comes first.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As from `predict`.
         """
         sequences, n_threads = self._sequences(X)
         return sequences.unstack(self._fitted_model().hidden_states(sequences, n_threads))
@@ -168,20 +179,25 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Returns
         -------
         score : float
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X, y or sample_weight will not do.
         """
         check_is_fitted(self)
-        if not self._has_step_targets:
-            return super().score(X, y, sample_weight)
         if y is None:
-            raise ValueError("score needs y, one target a time step, but it is None.")
+            raise ValueError("score needs y, the targets of X, but it is None.")
         refuse_masked(y, "y")
-        outputs, sequences = self._raw_outputs(X)
-        y = stack_targets(y, sequences.lengths)
-        if y.dtype.kind in "fO":
-            assert_all_finite(y, input_name="y")
-        if sample_weight is not None:
-            sample_weight = np.repeat(self._sequence_weights(sample_weight, len(sequences)), sequences.lengths)
+        predicted = self.predict(X)
+        weights = None if sample_weight is None else sequence_weights(sample_weight, len(predicted))
+        if self._has_step_targets:
+            lengths = np.array([len(steps) for steps in predicted])
+            y, predicted = stack_targets(y, lengths), np.concatenate(predicted)
+            weights = None if weights is None else np.repeat(weights, lengths)
+            if y.dtype.kind in "fO":
+                assert_all_finite(y, input_name="y")
         try:
-            return self._metric(y, self._decoded(outputs, sequences.values.dtype), sample_weight)
+            return self._metric(y, predicted, weights)
         except ValueError as error:
             raise ValueError(f"y cannot be held against the predictions: {error}") from error

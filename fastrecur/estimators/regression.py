@@ -44,6 +44,12 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
         Returns
         -------
         self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            As from `fit`; and with ``solver="lbfgs"`` or ``early_stopping``, which need all data at once, or at the
+            end of ``learning_rate="cosine"``. Nothing has been changed then.
         """
         return self._partial_fit(X, y, sample_weight)
 
@@ -90,6 +96,13 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
         -------
         y : array of shape (n,) or (n, K), or with ``return_sequences`` (n, T[, K]) or a list of (T_i[, K]) arrays
             As the y of `fit`, in the dtype of X.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            If X will not do, or has other features, names of columns or tokens than `fit` has seen.
         """
         outputs, sequences = self._raw_outputs(X)
         return self._laid_out(self._decoded(outputs, sequences.values.dtype), sequences)

@@ -17,10 +17,10 @@ def clipping(norm, max_norm):
     return min(1.0, max_norm / (norm + 1e-6))
 
 
-def adam(p, g, m, v, scale, penalty, keep, size, root, epsilon, keep_1, add_1, keep_2, add_2):
+def adam(p, g, m, v, scale, penalty, keep, size, root, epsilon, add_1, keep_2, add_2):
     """Parameter and moments after a step of Adam: see `fastrecur.kernels.cpu.updates.adam_step`."""
     d = g * scale + penalty * p
-    mean, variance = keep_1 * m + add_1 * d, keep_2 * v + add_2 * d * d
+    mean, variance = m + add_1 * (d - m), keep_2 * v + add_2 * d * d
     return keep * p - size * mean / (math.sqrt(variance) * root + epsilon), mean, variance
 
 

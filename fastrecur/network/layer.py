@@ -1,5 +1,6 @@
 """What the three layers share: batch-first arrays in and out, around `fastrecur.network.recurrent.RecurrentStack`."""
 
+import copy
 import functools
 import math
 import sys
@@ -240,6 +241,10 @@ class Layer:
         x_t = np.ascontiguousarray(x_t, dtype=self.dtype)
         state = self._stack.step(x_t[:, np.newaxis], self._check_state("state", state, len(x_t)))
         return state[0][-1].copy(), self._state(state)
+
+    def __copy__(self):
+        """A layer of its own: two on the same parameters and buffers would spoil each other's passes."""
+        return copy.deepcopy(self)
 
     def __getstate__(self):
         return self.__dict__ | {"_handed_out": False, "_idle": []}

@@ -32,11 +32,18 @@ _NONLINEARITY = """    nonlinearity : {"tanh", "relu"}
         What stands around the sum.
 """
 
+_NOTES = """
+    Notes
+    -----
+    Copies (`copy.copy` as `copy.deepcopy`) and pickles share nothing with the layer; on the CPU they can go on with a
+    pass that is between `forward` and `backward`.
+"""
+
 
 def _documented(cls):
-    """Complete the docstring of a layer: the parameters stand behind its first paragraph."""
+    """Complete the docstring of a layer: parameters and notes stand behind its first paragraph."""
     summary, rest = cls.__doc__.split("\n", 1)
-    cls.__doc__ = summary + _PARAMETERS + (_NONLINEARITY if cls._cell == "rnn" else "") + rest
+    cls.__doc__ = summary + _PARAMETERS + (_NONLINEARITY if cls._cell == "rnn" else "") + _NOTES + rest
     return cls
 
 

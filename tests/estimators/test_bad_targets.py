@@ -1,10 +1,23 @@
 """Refused y and sample_weight: the error names the argument and what was found, before any work."""
 
+from decimal import Decimal
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from fastrecur import LSTMClassifier, LSTMRegressor
-from tests.estimators.data import CLASSES, CLASSIFIERS, REGRESSORS, make_ragged, make_targets, refused_fit, tiny
+from tests.estimators.data import (
+    CLASSES,
+    CLASSIFIERS,
+    REGRESSORS,
+    assert_same_weights,
+    make_ragged,
+    make_targets,
+    refused,
+    refused_fit,
+    tiny,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -99,31 +112,63 @@ def test_targets_that_will_not_do(cls, y, found, no_network):
 # --- sample_weight ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("weights", "found"),
-    [
-        (np.r_[np.ones(N - 1), -1.0], "[Nn]egative"),
-        (np.zeros(N), "zero"),
-        (0.0, "zero"),
-        (np.r_[np.ones(N - 1), np.nan], "NaN"),
-        (np.r_[np.ones(N - 1), np.inf], "infinity"),
-        (np.ones(N - 1), r"\(11,\).*\(12,\)"),
-        (np.ones((N, 2)), "2D"),
-        (["heavy"] * N, "sample_weight must be 12 numbers.*'heavy'"),
-        ([[1.0, 2.0]] + [[1.0]] * (N - 1), "sample_weight must be 12 numbers"),
-        (np.full(N, 1e308), "sample_weight has 1e[+]308"),
-        (np.full(N, 1e-310), "sample_weight has 1e-310"),
-    ],
-    ids=["negative", "all zero", "scalar zero", "NaN", "infinity", "length", "2-D", "strings", "ragged", "far", "tiny"],
-)
+WEIGHTS = {
+    "negative": (np.r_[np.ones(N - 1), -1.0], f"has -1, which is negative, for sequence {N - 1}.*0 or more"),
+    "negative scalar": (-2, "has -2, which is negative, for sequence 0.*0 or more"),
+    "all zero": (np.zeros(N), "is all zero.*positive"),
+    "scalar zero": (0.0, "is all zero.*positive"),
+    "NaN": (np.r_[np.ones(N - 1), np.nan], f"has NaN for sequence {N - 1}.*finite"),
+    "scalar NaN": (np.nan, "has NaN for sequence 0.*finite"),
+    "infinity": (np.r_[np.inf, np.ones(N - 1)], "has infinity for sequence 0.*finite"),
+    "length": (np.ones(N - 1), r"has 11 weight\(s\), but X has 12 sequence\(s\).*one weight a sequence"),
+    "none": ([], r"has 0 weight\(s\), but X has 12 sequence\(s\).*one weight a sequence"),
+    "2-D": (np.ones((N, 2)), r"has shape \(12, 2\), but X has 12 sequence\(s\).*shape \(12,\)"),
+    "column": (pd.DataFrame({"weight": np.ones(N)}), r"has shape \(12, 1\).*shape \(12,\)"),
+    "strings": (["heavy"] * N, "must be 12 numbers, one a sequence, found 'heavy'"),
+    "digits": (["1"] * N, "must be 12 numbers, one a sequence, found '1'"),
+    "name": ("balanced", "must be 12 numbers, one a sequence, found 'balanced'"),
+    "dates": (np.array(["2020-01-01"] * N, "M8[ns]"), "must be 12 numbers, one a sequence, found a"),
+    "complex": (np.full(N, 1j), "must be 12 numbers, one a sequence, found 1j"),
+    "None": ([1.0] * (N - 1) + [None], "must be 12 numbers, one a sequence, found None"),
+    "dict": ({0: 1.0}, "must be 12 numbers, one a sequence, found a dict"),
+    "ragged": ([[1.0, 2.0]] + [[1.0]] * (N - 1), "must be 12 numbers, one a sequence, found .*different lengths"),
+    "far": (np.full(N, 1e308), "has 1e[+]308 .*Scale it"),
+    "tiny": (np.full(N, 1e-310), "has 1e-310 .*Scale it"),
+}
+
+
+@pytest.mark.parametrize(("weights", "found"), WEIGHTS.values(), ids=WEIGHTS)
 @pytest.mark.parametrize("cls", CLASSES)
 def test_sample_weight(cls, weights, found, no_network):
     X = make_ragged(n=N)
-    refused_fit(tiny(cls), X, make_targets(cls, X), ValueError, found, sample_weight=weights)
+    refused_fit(tiny(cls), X, make_targets(cls, X), ValueError, f"^sample_weight {found}", sample_weight=weights)
 
 
-@pytest.mark.parametrize("weights", [np.full(N, -1.0), np.zeros(N), np.full(N, np.nan)], ids=["<0", "0", "NaN"])
-def test_sample_weight_is_named(weights):
+@pytest.mark.parametrize("steps", [False, True], ids=["", "of steps"])
+@pytest.mark.parametrize("cls", [LSTMClassifier, LSTMRegressor])
+def test_sample_weight_of_a_score(cls, steps):
+    """The same errors, with a target a sequence as with a target a time step."""
     X = make_ragged(n=N)
-    refused_fit(tiny(LSTMClassifier), X, make_targets(LSTMClassifier, X), ValueError,
-                "sample_weight|[Ss]ample weights", sample_weight=weights)  # fmt: skip
+    y = [np.arange(len(x)) % 2 for x in X] if steps else np.arange(N) % 2
+    estimator = tiny(cls, return_sequences=steps).fit(X, y)
+    for weights, found in WEIGHTS.values():
+        refused(lambda w=weights: estimator.score(X, y, w), ValueError, f"^sample_weight {found}")
+
+
+@pytest.mark.parametrize(
+    "weights", [2, np.array(2.0), [Decimal(2)] * N, pd.Series(np.full(N, 2)), np.full(N, True)], ids=str
+)
+def test_sample_weights_of_many_kinds(weights):
+    X = make_ragged(n=N)
+    y = np.arange(N) % 2
+    given = tiny(LSTMClassifier, alpha=0.0).fit(X, y, sample_weight=weights)
+    assert_same_weights(given, tiny(LSTMClassifier, alpha=0.0).fit(X, y))
+    assert given.score(X, y, weights) == given.score(X, y)
+
+
+@pytest.mark.parametrize("cls", [LSTMClassifier, LSTMRegressor])
+def test_y_of_a_score(cls):
+    X = make_ragged(n=N)
+    estimator = tiny(cls).fit(X, np.arange(N) % 2)
+    refused(lambda: estimator.score(X, None), ValueError, "^score needs y.*None")
+    refused(lambda: estimator.score(X, np.arange(N - 1)), ValueError, r"^y cannot be held against .*11, 12")

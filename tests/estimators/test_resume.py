@@ -319,6 +319,18 @@ def test_a_fit_stopped_in_its_last_epoch_has_no_more(early_stopping):
     assert_same_weights(resumed, whole)
 
 
+def test_a_fit_stopped_in_the_last_of_max_iter_epochs_lacks_none():
+    X, y = make_problem(LSTMClassifier)
+    options = {"max_iter": 4, "warm_start": True}
+    whole = quick(LSTMClassifier, **options).fit(X, y)
+    stopped = quick(LSTMClassifier, **options).set_callbacks(Stop(4)).fit(X, y).set_callbacks()
+    assert_same_fit(stopped, whole)
+    raised = pickle.loads(pickle.dumps(stopped)).set_params(max_iter=6).fit(X, y)
+    assert_same_fit(raised, quick(LSTMClassifier, max_iter=6).fit(X, y))
+    assert_same_fit(stopped.fit(X, y), whole.fit(X, y))
+    assert stopped.n_iter_ == 4
+
+
 def test_a_progress_bar_runs_in_a_search(capsys):
     X, y = make_problem(LSTMClassifier)
     search = GridSearchCV(quick(LSTMClassifier, max_iter=2), {"alpha": [0.0, 0.1]}, cv=2)

@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.callback import ScoringMonitor
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from fastrecur.preprocessing import PerTimestep
 from tests.estimators.data import CLASSES, CLASSIFIERS, REGRESSORS, assert_same_bits, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -11,10 +16,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 LENGTHS = (7, 3, 9, 1, 5, 9, 4, 8, 6, 2)
 
 
-def make(cls, dtype=np.float64, n_targets=None):
+def make(cls, dtype=np.float64, n_targets=None, lengths=LENGTHS):
     """Ragged X, and whether (or how far) the sum of the first feature is positive at each step."""
     rng = np.random.default_rng(0)
-    X = [rng.normal(size=(length, 2)).astype(dtype) for length in LENGTHS]
+    X = [rng.normal(size=(length, 2)).astype(dtype) for length in lengths]
     sums = [np.cumsum(x[:, 0]) for x in X]
     if cls in CLASSIFIERS:
         return X, [np.where(s > 0, "up", "down") for s in sums]
@@ -81,6 +86,29 @@ def test_a_score_names_what_is_wrong_with_y(cls):
     for given in wrong:
         with pytest.raises(ValueError, match=r"y contains NaN|^y cannot be held against"):
             estimator.score(X, given)
+
+
+def of_steps(metric):
+    """The scorer that the README recommends."""
+    return lambda model, X, y: metric(np.concatenate(y), np.concatenate(model.predict(X)))
+
+
+@pytest.mark.parametrize("layout", ["ragged", "array"])
+@pytest.mark.parametrize("cls", CLASSES)
+def test_scores_of_steps_are_monitored_and_searched(cls, layout):
+    X, y = make(cls) if layout == "ragged" else map(np.stack, make(cls, lengths=[5] * 10))
+    scorer = of_steps(accuracy_score if cls in CLASSIFIERS else r2_score)
+    monitor = ScoringMonitor(scoring={"own": cls.score, "metric": scorer})
+    estimator = model(cls, max_iter=3).set_callbacks(monitor)
+    make_pipeline(PerTimestep(StandardScaler()), estimator).fit(X, y)
+    epochs = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(epochs) == 3
+    assert [row["own"] for row in epochs] == pytest.approx([row["metric"] for row in epochs])
+    assert np.isfinite([row["own"] for row in epochs]).all()
+    searches = [GridSearchCV(model(cls), {"alpha": [0.0, 0.1]}, cv=2, scoring=s, error_score="raise").fit(X, y)
+                for s in (None, scorer)]  # fmt: skip
+    own, metric = (search.cv_results_["mean_test_score"] for search in searches)
+    np.testing.assert_allclose(own, metric)
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -1,5 +1,6 @@
 """The layers' parameters: names, initial values, loading, writing in place, and pickles."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -159,12 +160,38 @@ def test_pickle(cell, training):
     layer, x, dy = make(cell, 3, 7, 2, bidirectional=True), normal(0, 4, 6, 3), normal(1, 4, 6, 14)
     if training:
         layer.forward(x, training=True)
-    copy = pickle.loads(pickle.dumps(layer))
+    other = pickle.loads(pickle.dumps(layer))
     if training:
-        np.testing.assert_array_equal(copy.backward(dy)[0], layer.backward(dy)[0])
-        assert_same_bits(copy.grads, layer.grads)
-    assert_same_bits(run(copy, x, dy=dy), run(layer, x, dy=dy))
+        np.testing.assert_array_equal(other.backward(dy)[0], layer.backward(dy)[0])
+        assert_same_bits(other.grads, layer.grads)
+    assert_same_bits(run(other, x, dy=dy), run(layer, x, dy=dy))
     for name in layer.parameters:
-        copy.parameters[name][:] = 0.0  # still views of what the copy computes with
-    assert not copy.forward(x)[0].any()
+        other.parameters[name][:] = 0.0  # still views of what the other computes with
+    assert not other.forward(x)[0].any()
     assert layer.forward(x)[0].any()
+
+
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda layer: pickle.loads(pickle.dumps(layer))}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("lengths", [None, [6, 2, 5, 1]], ids=["equal", "ragged"])
+@each_cell
+def test_a_copy_between_forward_and_backward_shares_nothing(cell, lengths, copied):
+    """Each can go on with the pass that was under way, whatever the other computes meanwhile."""
+    x, other_x, dy = normal(0, 4, 6, 3), normal(1, 4, 6, 3), normal(2, 4, 6, 14)
+    expected = run(make(cell, 3, 7, 2, True), x, lengths=lengths, dy=dy)
+    for copy_goes_on in (False, True):
+        layer = make(cell, 3, 7, 2, True)
+        layer.forward(x, lengths=lengths, training=True)
+        going_on, other = layer, copied(layer)
+        if copy_goes_on:
+            going_on, other = other, going_on
+        for name, array in other.parameters.items():
+            assert not np.shares_memory(array, going_on.parameters[name])
+            assert not np.shares_memory(other.grads[name], going_on.grads[name])
+            array *= np.float32(0.5)
+        run(other, other_x, lengths=lengths, dy=dy)
+        np.testing.assert_array_equal(going_on.backward(dy)[0], expected["dx"])
+        for name, array in going_on.grads.items():
+            np.testing.assert_array_equal(array, expected[f"d{name}"], err_msg=name)

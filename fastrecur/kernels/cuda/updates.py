@@ -35,7 +35,7 @@ def _place(i, rows, n_dense, n_columns):
     return n_dense + rows[behind // n_columns] * n_columns + behind % n_columns
 
 
-@Kernel(f"{_GIVEN} r r1 r1 r r r r r r r", _threads)
+@Kernel(f"{_GIVEN} r r1 r1 r r r r r r", _threads)
 def adam(layout):
     """A step of Adam or AdamW: see `adam_step`.
 
@@ -46,7 +46,7 @@ def adam(layout):
 
     def adam(
         parameters, gradient, rows, n_weights, n_dense, n_columns, log, norm, max_norm, penalty, keep, first, second,
-        size, root, epsilon, keep_1, add_1, keep_2, add_2,
+        size, root, epsilon, add_1, keep_2, add_2,
     ):  # fmt: skip
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if i < gradient.shape[0]:
@@ -55,7 +55,7 @@ def adam(layout):
             decays = i < n_weights or i >= n_dense
             parameters[n], first[n], second[n] = _adam(
                 parameters[n], gradient[i], first[n], second[n], scale, penalty if decays else zero,
-                keep if decays else one, size, root, epsilon, keep_1, add_1, keep_2, add_2,
+                keep if decays else one, size, root, epsilon, add_1, keep_2, add_2,
             )  # fmt: skip
 
     return adam
@@ -123,7 +123,7 @@ def adam_step(given, decay, first, second, rate, step, beta_1, beta_2, epsilon, 
     """
     correction = math.sqrt(1.0 - beta_2**step)
     penalty, keep = (0.0, 1.0 - rate * decay) if decoupled else (decay, 1.0)
-    numbers = rate / (1.0 - beta_1**step), 1.0 / correction, epsilon, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2
+    numbers = rate / (1.0 - beta_1**step), 1.0 / correction, epsilon, 1.0 - beta_1, beta_2, 1.0 - beta_2
     _launch(adam, given, (penalty, keep), (first, second), numbers)
 
 
