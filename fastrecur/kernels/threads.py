@@ -22,6 +22,9 @@ from threadpoolctl import ThreadpoolController
 #: thread gained nothing over one (LSTM, H 32, two cores) and cost much where other processes wanted its core.
 WORTH_A_THREAD = 4_000_000
 
+#: Multiply-adds of a thread's part of one time step, about 1.5 microseconds, for which it pays to wait for the others.
+WORTH_A_MEETING = 50_000
+
 #: Turns that a waiting OpenMP thread (GNU) spins before it sleeps: enough for the pauses between the kernels of a fit.
 #: With the library's own 300,000, threads on a busy machine wait for others that only spin: two fits of 0.2 ms
 #: a step, with two threads each on two cores, took 23 ms a step side by side, and take 0.8.
@@ -176,6 +179,17 @@ def row_shards(lengths, multiply_adds, n_threads):
         return _whole(n_rows)
     bounds = np.searchsorted(done, done[-1] * np.arange(1, n_threads) / n_threads, side="left") + 1
     return np.unique(np.concatenate([[0], bounds, [n_rows]]))
+
+
+def team_shards(lengths, multiply_adds, n_threads):
+    """One share for each of the threads that take a single sequence together: 0, ..., their number.
+
+    ``multiply_adds`` are those of one time step. None for several sequences, and where it is not worth it.
+    """
+    if n_threads == 1 or len(lengths) > 1:
+        return None
+    n_threads = min(n_threads, int(lengths[0]) * multiply_adds // WORTH_A_THREAD, multiply_adds // WORTH_A_MEETING)
+    return np.arange(n_threads + 1) if n_threads > 1 else None
 
 
 def even_shards(n_items, multiply_adds, n_threads, multiple=1):

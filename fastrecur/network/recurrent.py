@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastrecur.kernels import threads
-from fastrecur.kernels.cpu import batches, elman, gru, lstm, panels, products, recurrence
+from fastrecur.kernels.cpu import batches, elman, gru, lstm, panels, products, recurrence, team
 from fastrecur.network.parameters import BIASES, Parameters, suffix
 from fastrecur.network.workspace import TALL
 
@@ -180,6 +180,9 @@ class RecurrentStack:
 
     def _forward(self, direction, trace):
         k, d, key = direction.layer, direction.direction, direction.index
+        if trace.teams[k] is not None:
+            self._forward_together(direction, trace)
+            return
         common = direction.w, direction.bias, trace.inputs[k], direction.n_features, trace.steps[d], trace.states[k], d
         gates, rest = trace.gates[key], (trace.masked[k], trace.masks[key], trace.shards[k])
         if self.cell == "rnn":
@@ -188,6 +191,17 @@ class RecurrentStack:
             gru.gru_forward(*common, gates, trace.record, *rest)
         else:
             lstm.lstm_forward(*common, trace.cells[key], gates, trace.record, *rest)
+
+    def _forward_together(self, direction, trace):
+        k, d, key = direction.layer, direction.direction, direction.index
+        common = direction.w, direction.bias, trace.inputs[k], direction.n_features, trace.steps[d], trace.states[k], d
+        gates, rest = trace.gates[key], (team.new_meeting(len(trace.teams[k]) - 1), trace.teams[k])
+        if self.cell == "rnn":
+            elman.rnn_forward_together(*common, gates, self.relu, *rest)
+        elif self.cell == "gru":
+            gru.gru_forward_together(*common, gates, trace.record, *rest)
+        else:
+            lstm.lstm_forward_together(*common, trace.cells[key], gates, trace.record, *rest)
 
     def step(self, x, state):
         """One time step of all layers, which read in one direction.
@@ -311,6 +325,9 @@ class RecurrentStack:
     def _gate_gradient(self, direction, trace, back, dy):
         """The recurrence, backwards: gradients of the pre-activations, over the gates; ``dh``, ``dc`` in place."""
         key, d, k = direction.index, direction.direction, direction.layer
+        if trace.teams[k] is not None:
+            self._gate_gradient_together(direction, trace, back, dy)
+            return
         common = back.hidden[key], trace.steps[d], trace.states[k], d
         gates, dh, rest = back.gates[key], back.dh[key], (trace.masks[key], back.row_shards[key])
         if self.cell == "rnn":
@@ -319,6 +336,17 @@ class RecurrentStack:
             gru.gru_backward(*common, gates, dy, dh, dh if back.kept is None else back.kept, *rest)
         else:
             lstm.lstm_backward(*common, trace.cells[key], gates, dy, dh, back.dc[key], *rest)
+
+    def _gate_gradient_together(self, direction, trace, back, dy):
+        key, d, k = direction.index, direction.direction, direction.layer
+        common = back.hidden[key], trace.steps[d], trace.states[k], d
+        gates, dh, rest = back.gates[key], back.dh[key], (team.new_meeting(len(trace.teams[k]) - 1), trace.teams[k])
+        if self.cell == "rnn":
+            elman.rnn_backward_together(*common, gates, dy, dh, self.relu, *rest)
+        elif self.cell == "gru":
+            gru.gru_backward_together(*common, gates, dy, dh, *rest)
+        else:
+            lstm.lstm_backward_together(*common, trace.cells[key], gates, dy, dh, back.dc[key], *rest)
 
     def _weight_gradient(self, direction, trace, back, grads):
         key, k, d = direction.index, direction.layer, direction.direction

@@ -86,6 +86,8 @@ class Trace:
         Tables of steps, by direction.
     shards : list of int64 arrays
         Rows of the batch for each thread, by layer.
+    teams : list of int64 arrays or None
+        By layer, of a single sequence that several threads take together: a share for each. Else None.
     inputs, states : list of arrays
         By layer: what it read (N, S, F) and its h (B + N, D, padded H). The first input comes with each forward pass,
         and may bring the array for the last layer's h.
@@ -107,6 +109,8 @@ class Trace:
         self.between, self.recurrent, self.dropout = between, recurrent, None
         self.steps = [packing.steps(d) for d in range(stack.n_directions)]
         self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
+        alone = 1 if recurrent else n_threads
+        self.teams = [threads.team_shards(packing.lengths, layer[0].w.size, alone) for layer in stack.layers]
         take, states_shape = workspace.take, stack.states_shape(packing)
         below = [take(("h", k), *states_shape) for k in range(stack.num_layers - 1)]
         self._states_shape = states_shape

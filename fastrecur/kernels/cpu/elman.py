@@ -27,6 +27,7 @@ from fastrecur.kernels.cpu.recurrence import (
 )
 from fastrecur.kernels.cpu.simd import load, offset, select_less, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, TALL_2
+from fastrecur.kernels.cpu.team import backward_team, forward_team
 from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
 
 
@@ -124,6 +125,20 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, masked
         _forward(w, bias, x, features, steps, h, direction, scratch, relu, masked, mask, shards, s)
 
 
+@merged
+def _forward_together(w, bias, x, features, steps, h, direction, scratch, relu, meeting):
+    units, nothing = w.shape[2], scratch[0, :0]
+    net = forward_buffers(w, bias, x, features, h, direction, nothing, scratch, units, False, h, nothing, True, 0)
+    forward_team(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], meeting)
+
+
+@SharedKernel
+def rnn_forward_together(w, bias, x, features, steps, h, direction, scratch, relu, meeting, shards):
+    """`rnn_forward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    for _ in prange(len(shards) - 1):
+        _forward_together(w, bias, x, features, steps, h, direction, scratch, relu, meeting)
+
+
 @kernel
 def rnn_step(w, bias, x, features, h, scratch, relu):
     """Twin of `fastrecur.kernels.reference.rnn_step`: one step of `rnn_forward` by one thread, the same bits.
@@ -185,3 +200,17 @@ def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shard
     """
     for s in prange(len(shards) - 1):
         _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards, s)
+
+
+@merged
+def _backward_together(w_hidden, steps, h, direction, gates, dy, dh, relu, meeting):
+    units, nothing = gates.shape[2], dh[:0]
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, 0, False, dh, nothing)
+    backward_team(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], meeting)
+
+
+@SharedKernel
+def rnn_backward_together(w_hidden, steps, h, direction, gates, dy, dh, relu, meeting, shards):
+    """`rnn_backward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    for _ in prange(len(shards) - 1):
+        _backward_together(w_hidden, steps, h, direction, gates, dy, dh, relu, meeting)

@@ -27,6 +27,7 @@ from fastrecur.kernels.cpu.recurrence import (
 )
 from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_3, TALL_3
+from fastrecur.kernels.cpu.team import backward_team, forward_team
 from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
 
 
@@ -132,6 +133,20 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, masked
         _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s)
 
 
+@merged
+def _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting):
+    units, nothing = w.shape[2] // 3, gates[0, :0]
+    net = forward_buffers(w, bias, x, features, h, direction, nothing, gates, units, record, h, nothing, True, 0)
+    forward_team(GRUCell(), net, steps, h.shape[0] - x.shape[0], meeting)
+
+
+@SharedKernel
+def gru_forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting, shards):
+    """`gru_forward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    for _ in prange(len(shards) - 1):
+        _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting)
+
+
 @kernel
 def gru_step(w, bias, x, features, h, scratch):
     """Twin of `fastrecur.kernels.reference.gru_step`: one step of `gru_forward` by one thread, the same bits.
@@ -196,3 +211,17 @@ def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shard
     """
     for s in prange(len(shards) - 1):
         _backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards, s)
+
+
+@merged
+def _backward_together(w_hidden, steps, h, direction, gates, dy, dh, meeting):
+    units, nothing = gates.shape[2] // 4, dh[:0]
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, dh, nothing)
+    backward_team(GRUCell(), net, steps, h.shape[0] - gates.shape[1], meeting)
+
+
+@SharedKernel
+def gru_backward_together(w_hidden, steps, h, direction, gates, dy, dh, meeting, shards):
+    """`gru_backward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    for _ in prange(len(shards) - 1):
+        _backward_together(w_hidden, steps, h, direction, gates, dy, dh, meeting)

@@ -27,6 +27,7 @@ from fastrecur.kernels.cpu.recurrence import (
 )
 from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_4, TALL_4
+from fastrecur.kernels.cpu.team import backward_team, forward_team
 from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
 
 
@@ -131,6 +132,20 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, ma
         _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s)
 
 
+@merged
+def _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting):
+    units = w.shape[2] // 4
+    net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, h, gates[0, :0], True, 0)
+    forward_team(LSTMCell(), net, steps, h.shape[0] - x.shape[0], meeting)
+
+
+@SharedKernel
+def lstm_forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting, shards):
+    """`lstm_forward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    for _ in prange(len(shards) - 1):
+        _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting)
+
+
 @kernel
 def lstm_step(w, bias, x, features, h, c, scratch):
     """Twin of `fastrecur.kernels.reference.lstm_step`: one step of `lstm_forward` by one thread, the same bits.
@@ -194,3 +209,17 @@ def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, sha
     """
     for s in prange(len(shards) - 1):
         _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s)
+
+
+@merged
+def _backward_together(w_hidden, steps, h, direction, c, gates, dy, dh, dc, meeting):
+    units, nothing = gates.shape[2] // 4, dh[:0]
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, nothing)
+    backward_team(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], meeting)
+
+
+@SharedKernel
+def lstm_backward_together(w_hidden, steps, h, direction, c, gates, dy, dh, dc, meeting, shards):
+    """`lstm_backward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    for _ in prange(len(shards) - 1):
+        _backward_together(w_hidden, steps, h, direction, c, gates, dy, dh, dc, meeting)

@@ -198,16 +198,15 @@ def _panel(net, p, base, row, before, after, c_before, c_after):
 
 
 @merged
-def _forward_step(cell, net, rows, base, row, before, after, c_before, c_after):
-    """All panels of ``rows`` rows of a step."""
-    p = 0
+def forward_step(cell, net, rows, base, row, before, after, c_before, c_after, p, last):
+    """The panels ``p..last`` of ``rows`` rows of a step."""
     if rows == 1:
         z_panel = net.gates_panel if net.gates_panel > 0 else net.gates_width
         w_panel = net.n_inputs * net.width
-        while p + 2 <= net.n_panels:
+        while p + 2 <= last:
             panel_pair(cell, _panel(net, p, base, row, before, after, c_before, c_after), w_panel, z_panel)
             p += 2
-    while p < net.n_panels:
+    while p < last:
         panel_rows(cell, rows, _panel(net, p, base, row, before, after, c_before, c_after))
         p += 1
 
@@ -223,15 +222,18 @@ def ahead_tiles(shape, r, rows, p):
 
 
 @merged
-def _run_ahead(cell, net, steps, s, base):
-    """What the features add in the steps ``s..s + AHEAD_STEPS``; returns the packed row at which their gates begin."""
+def run_ahead(cell, net, steps, s, base, first, last):
+    """What the features add to the panels ``first..last`` in the steps ``s..s + AHEAD_STEPS``.
+
+    Returns the packed row at which their gates begin.
+    """
     one, other = s, min(s + AHEAD_STEPS, len(steps)) - 1
     if steps[one, AT] > steps[other, AT]:  # reversed
         one, other = other, one
     row = steps[one, AT]
     if not net.record:
         base = row
-    for p in range(net.n_panels):
+    for p in range(first, last):
         panel_ahead(cell, steps[other, AT] + steps[other, ROWS] - row, _panel(net, p, base, row, 0, 0, 0, 0))
     return base
 
@@ -253,13 +255,15 @@ def forward_rows(cell, net, steps, n_rows, begin, end):
         _mask_rows(net, begin, end, begin)
     for s in range(len(steps)):
         if net.ahead and s % AHEAD_STEPS == 0:
-            base = _run_ahead(cell, net, steps, s, base)
+            base = run_ahead(cell, net, steps, s, base, 0, net.n_panels)
         at = steps[s, AT]
         for first, last, before in runs(steps[s], begin, end):
             if first < last:
                 after = n_rows + at + first
                 c_before, c_after = (before, after) if net.record else (first, first)
-                _forward_step(cell, net, last - first, base, at + first, before, after, c_before, c_after)
+                forward_step(
+                    cell, net, last - first, base, at + first, before, after, c_before, c_after, 0, net.n_panels
+                )
                 if net.dropped:
                     _mask_rows(net, first, last, after)
 
@@ -267,7 +271,7 @@ def forward_rows(cell, net, steps, n_rows, begin, end):
 @inline
 def step_rows(cell, net, n_rows):
     """All rows through one step: the states in rows 0..B of ``h`` are replaced, rows B..2 B are scratch."""
-    _forward_step(cell, net, n_rows, 0, 0, 0, n_rows, 0, 0)
+    forward_step(cell, net, n_rows, 0, 0, 0, n_rows, 0, 0, 0, net.n_panels)
     for k in range(n_rows * net.h_stride):
         net.h[k] = net.h[n_rows * net.h_stride + k]
 
@@ -354,11 +358,11 @@ class Now(NamedTuple):
 
 
 @merged
-def _gradient_run(cell, net, first, last, at, before, n_rows):
-    """Gate gradients of the rows ``first..last`` of a step, whose previous states lie from row ``before`` on."""
+def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_panel):
+    """Gate gradients of some panels of the rows ``first..last``, whose previous states lie from row ``before`` on."""
     for r in range(first, last):
         row, previous = at + r, before + r - first
-        for p in range(net.n_panels):
+        for p in range(first_panel, last_panel):
             unit = p * net.units
             now = Now(
                 h=(n_rows + row) * net.h_stride + unit,
@@ -389,7 +393,7 @@ def backward_rows(cell, net, steps, n_rows, begin, end):
     for s in range(len(steps) - 1, -1, -1):
         at = steps[s, AT]
         for first, last, before in runs(steps[s], begin, end):
-            _gradient_run(cell, net, first, last, at, before, n_rows)
+            gradient_run(cell, net, first, last, at, before, n_rows, 0, net.n_panels)
         rows = min(end, steps[s, ROWS]) - begin
         dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
         gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)

@@ -1,4 +1,4 @@
-"""Vectors for Numba. Here and in `fastrecur.kernels.cpu.tile` alone LLVM IR is written.
+"""Vectors for Numba. Here, in `fastrecur.kernels.cpu.tile` and in ``team`` alone LLVM IR is written.
 
 Numba knows no vector registers, so this module gives it
 
