@@ -210,22 +210,23 @@ import numba
 import numpy as np
 from fastrecur.kernels import threads
 from fastrecur.layers import GRU
-threads.WORTH_A_THREAD = 1
+threads.WORTH_A_THREAD = threads.WORTH_A_MEETING = 1
 try:
     numba.np.ufunc.parallel._launch_threads()
 except ValueError:
     print("unavailable")
     sys.exit()
-layer, x = GRU(3, 5, n_threads=2, random_state=0), np.ones((8, 50, 3), np.float32)
-expected, _ = layer.forward(x)
-assert numba.threading_layer() == os.environ["NUMBA_THREADING_LAYER"]
-with ThreadPoolExecutor(4) as pool:
-    for y, _ in pool.map(lambda _: layer.forward(x), range(200)):
-        assert np.array_equal(y, expected)
-child = os.fork()
-if child == 0:
-    os._exit(0 if np.array_equal(layer.forward(x)[0], expected) else 1)
-assert os.waitpid(child, 0)[1] == 0
+layer, batch = GRU(3, 40, n_threads=2, random_state=0), np.ones((8, 50, 3), np.float32)
+for x in (batch, batch[:1].copy()):  # rows for each thread; one sequence for all
+    expected, _ = layer.forward(x)
+    assert numba.threading_layer() == os.environ["NUMBA_THREADING_LAYER"]
+    with ThreadPoolExecutor(4) as pool:
+        for y, _ in pool.map(lambda _: layer.forward(x), range(200)):
+            assert np.array_equal(y, expected)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(layer.forward(x)[0], expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 print("survived")
 """
 
