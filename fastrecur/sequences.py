@@ -128,6 +128,8 @@ def array_or_elements(X: Any) -> tuple[Any, list | None]:
 def _from_array(X: Any, estimator: Any | None) -> Sequences:
     if hasattr(X, "__array__") and 0 in (getattr(X, "shape", None) or ()):
         X = np.asarray(X)  # check_array stumbles over a data frame without columns
+    if getattr(getattr(X, "dtype", None), "kind", None) == "c":
+        _check_numbers(X, "X")  # says more than check_array
     try:
         array = check_array(  # knows sparse and complex data, np.matrix and the dtypes of data frames
             X,
