@@ -209,6 +209,8 @@ def _draw(figure: Any, model: Pipeline, test: list[str]) -> None:
         curve = probabilities[:, network.classes_ == label][:, 0]
         reading.plot(range(1, len(words) + 1), curve, "o-", label=f"{label}: {' '.join(words)[:70]}")
     reading.set(xlabel="words read", ylabel="probability of the final verdict", ylim=(-0.02, 1.02))
+    for axes in (losses, reading):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     reading.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize="x-small")
 
 
