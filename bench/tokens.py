@@ -1,7 +1,9 @@
 """What tokens, many outputs and long sequences cost: ``python -m bench.tokens``.
 
-Three figures, each measured side by side in one process with the same number of threads, medians over rounds in turn:
+Four figures, those of two sides measured in one process with the same number of threads, medians over rounds in turn:
 
+- **Tokenizing**: ``SequenceTokenizer().fit_transform`` of 100,000 phrases of 20 words, which are as frequent as the
+  ranks of a vocabulary of 50,000 make them (Zipf).
 - **A large vocabulary**: an epoch of `fit` of an LSTM of 64 units on tokens of a vocabulary of 50,000, vectors of 64
   numbers each, over the same on 64 features a step; the difference of a fit of 4 epochs and one of 1. A step that
   touched the whole table would take many times as long.
@@ -22,9 +24,18 @@ import torch
 
 from bench import machine, timing
 from fastrecur import LSTMClassifier, LSTMRegressor
+from fastrecur.preprocessing import SequenceTokenizer
 
 #: Sequences of an epoch (tokens, next word), time steps, sequences of a batch.
 N, N_TEXT, T, B = 3200, 160, 35, 32
+
+
+def tokenizing(rounds, n_phrases=100_000, n_words=20, n_known=50_000):
+    """Seconds of the tokens of phrases."""
+    weights = 1 / np.arange(1, n_known + 1)
+    ranks = np.random.default_rng(0).choice(n_known, size=(n_phrases, n_words), p=weights / weights.sum())
+    phrases = [" ".join(f"Word{rank}" for rank in row) for row in ranks.tolist()]
+    return _medians({"all": lambda: timing.seconds_of(lambda: SequenceTokenizer().fit_transform(phrases))}, rounds)
 
 
 def vocabulary(threads, rounds, n_tokens=50_000, width=64):
@@ -110,6 +121,8 @@ def main():
     warnings.simplefilter("ignore")
     print(*machine.describe(), sep="\n")
     print("\n| what | threads | measured | ratio | asked for |\n| --- | --- | --- | --- | --- |")
+    seconds = tokenizing(options.rounds)["all"]
+    print(f"| tokens of 100,000 phrases of 20 words | 1 | {seconds:.2f} s | | under 3 s |", flush=True)
     for threads in (1, 2):
         torch.set_num_threads(threads)
         s = vocabulary(threads, options.rounds)

@@ -128,6 +128,8 @@ def array_or_elements(X: Any) -> tuple[Any, list | None]:
 def _from_array(X: Any, estimator: Any | None) -> Sequences:
     if hasattr(X, "__array__") and 0 in (getattr(X, "shape", None) or ()):
         X = np.asarray(X)  # check_array stumbles over a data frame without columns
+    if getattr(getattr(X, "dtype", None), "kind", None) == "c":
+        _check_numbers(X, "X")  # says more than check_array
     try:
         array = check_array(  # knows sparse and complex data, np.matrix and the dtypes of data frames
             X,
@@ -145,6 +147,20 @@ def _from_array(X: Any, estimator: Any | None) -> Sequences:
         text = str(error).strip().split("\n")[0]  # scikit-learn shows the array below
         raise kind(f"X cannot be read as sequences of numbers: {text}\nPass {_FORMS}.") from error
     array = _check_numbers(np.asarray(array), "X")
+    _check_shape(array, X, estimator)
+    scalar_steps = array.ndim == 2
+    n, n_steps = array.shape[:2]
+    return Sequences(
+        values=np.ascontiguousarray(array, _float_type(array.dtype)).reshape(-1, 1 if scalar_steps else array.shape[2]),
+        starts=np.arange(n, dtype=np.int64) * n_steps,
+        lengths=np.full(n, n_steps, dtype=np.int64),
+        layout="table" if scalar_steps else "array",
+        scalar_steps=scalar_steps,
+    )
+
+
+def _check_shape(array: NDArray, X: Any, estimator: Any | None) -> None:
+    """Two axes or three, none of them empty; ``X`` is what the array was made of."""
     shape = array.shape
     if array.ndim == 0:
         raise ValueError(f"X is a scalar, {X!r}. Pass {_FORMS}.")
@@ -166,14 +182,6 @@ def _from_array(X: Any, estimator: Any | None) -> Sequences:
         )
     if shape[-1] == 0:
         raise ValueError(f"X has 0 feature(s) (shape={shape}) {required}. Pass at least one feature a time step.")
-    scalar_steps = array.ndim == 2
-    return Sequences(
-        values=np.ascontiguousarray(array, _float_type(array.dtype)).reshape(-1, 1 if scalar_steps else shape[2]),
-        starts=np.arange(shape[0], dtype=np.int64) * shape[1],
-        lengths=np.full(shape[0], shape[1], dtype=np.int64),
-        layout="table" if scalar_steps else "array",
-        scalar_steps=scalar_steps,
-    )
 
 
 def _from_elements(elements: list) -> Sequences:
@@ -182,40 +190,13 @@ def _from_elements(elements: list) -> Sequences:
         arrays = [np.asarray(element) for element in elements]
     except ValueError:
         arrays = [_element_array(index, element) for index, element in enumerate(elements)]
-    dims = [array.ndim for array in arrays]
-    index = _first(not 1 <= ndim <= 2 for ndim in dims)
-    if index is not None:
-        shape = f"has {dims[index]} dimensions" if dims[index] else f"is a {type(elements[index]).__name__}"
-        raise (ValueError if dims[index] else TypeError)(
-            f"Sequence {index} of X {shape}. In a list each sequence must be an array of shape (T_i, F) or (T_i,)."
-        )
-    lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
-    if not lengths.all():
-        raise ValueError(
-            f"Sequence {int(lengths.argmin())} of X has length 0. Pass sequences of one time step or more: "
-            "leave the empty ones out, and their targets."
-        )
-    if len(set(dims)) > 1:
-        other = dims.index(3 - dims[0])
-        raise ValueError(
-            f"X mixes 1-D and 2-D sequences: sequence 0 has shape {arrays[0].shape}, sequence {other} has shape "
-            f"{arrays[other].shape}. Make all (T_i, F); x.reshape(-1, 1) turns a 1-D sequence into one of one feature."
-        )
+    _check_axes(elements, arrays)
     if not {array.dtype.kind for array in arrays} <= set("fiub"):
         arrays = [_check_numbers(array, f"Sequence {index} of X") for index, array in enumerate(arrays)]
-    if dims[0] == 2:
-        widths = [array.shape[1] for array in arrays]
-        if widths[0] == 0:
-            raise ValueError(
-                f"X has 0 feature(s) (sequence 0 has shape {arrays[0].shape}) while a minimum of 1 is required. "
-                "Pass at least one feature a time step."
-            )
-        index = _first(width != widths[0] for width in widths)
-        if index is not None:
-            raise ValueError(
-                f"The sequences of X differ in their number of features: sequence {index} has {widths[index]}, "
-                f"sequence 0 has {widths[0]}. Give each time step the same features; only T may differ."
-            )
+    scalar_steps = arrays[0].ndim == 1
+    if not scalar_steps:
+        _check_widths(arrays)
+    lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
     dtype = np.result_type(*map(_float_type, {array.dtype for array in arrays}))
     # Of Fortran-ordered arrays, NumPy makes a Fortran-ordered whole.
     stacked = np.ascontiguousarray(arrays[0] if len(arrays) == 1 else np.concatenate(arrays, dtype=dtype), dtype)
@@ -224,8 +205,47 @@ def _from_elements(elements: list) -> Sequences:
         starts=np.cumsum(lengths) - lengths,
         lengths=lengths,
         layout="ragged",
-        scalar_steps=dims[0] == 1,
+        scalar_steps=scalar_steps,
     )
+
+
+def _check_axes(elements: list, arrays: list[NDArray]) -> None:
+    """All sequences must have one axis, or all two, and a time step; ``elements`` is what the arrays were made of."""
+    dims = [array.ndim for array in arrays]
+    index = _first(not 1 <= ndim <= 2 for ndim in dims)
+    if index is not None:
+        shape = f"has {dims[index]} dimensions" if dims[index] else f"is a {type(elements[index]).__name__}"
+        raise (ValueError if dims[index] else TypeError)(
+            f"Sequence {index} of X {shape}. In a list each sequence must be an array of shape (T_i, F) or (T_i,)."
+        )
+    lengths = list(map(len, arrays))
+    if 0 in lengths:
+        raise ValueError(
+            f"Sequence {lengths.index(0)} of X has length 0. Pass sequences of one time step or more: "
+            "leave the empty ones out, and their targets."
+        )
+    if len(set(dims)) > 1:
+        other = dims.index(3 - dims[0])
+        raise ValueError(
+            f"X mixes 1-D and 2-D sequences: sequence 0 has shape {arrays[0].shape}, sequence {other} has shape "
+            f"{arrays[other].shape}. Make all (T_i, F); x.reshape(-1, 1) turns a 1-D sequence into one of one feature."
+        )
+
+
+def _check_widths(arrays: list[NDArray]) -> None:
+    """Sequences (T_i, F) must have one F, of at least 1."""
+    widths = [array.shape[1] for array in arrays]
+    if widths[0] == 0:
+        raise ValueError(
+            f"X has 0 feature(s) (sequence 0 has shape {arrays[0].shape}) while a minimum of 1 is required. "
+            "Pass at least one feature a time step."
+        )
+    index = _first(width != widths[0] for width in widths)
+    if index is not None:
+        raise ValueError(
+            f"The sequences of X differ in their number of features: sequence {index} has {widths[index]}, "
+            f"sequence 0 has {widths[0]}. Give each time step the same features; only T may differ."
+        )
 
 
 def _first_frame(elements: list | None) -> Any:

@@ -71,8 +71,6 @@ def read_panel(series: Any, name: str = "series") -> tuple[list[Series], bool]:
     >>> [one.values.shape for one in panel], is_panel
     ([(3, 1), (2, 1)], True)
     """
-    if series is None:
-        raise ValueError(f"{name} is None. Pass {FORMS}.")
     refuse_masked(series, name)
     if _is_panel(series):
         if not len(series):
@@ -156,6 +154,8 @@ def _has_steps(element: Any) -> bool:
 
 
 def _read(series: Any, name: str) -> Series:
+    if series is None:
+        raise ValueError(f"{name} is None. Pass {FORMS}.")
     frame, array = _taken_apart(series, name)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (T,) or (T, F), found {array.shape or 'a scalar'}. Pass {FORMS}.")

@@ -10,7 +10,7 @@ from fastrecur.sequences import array_or_elements
 LARGEST = 2**53
 
 
-def as_tokens(sequences, X, n_known=None):
+def as_tokens(sequences, X, n_known=None, reader="embedding_dim"):
     """Sequences of tokens as int64.
 
     Parameters
@@ -21,6 +21,8 @@ def as_tokens(sequences, X, n_known=None):
         What the caller gave: its dtype tells integers from floats.
     n_known : int, optional
         V, the size of the vocabulary; tokens from V on are unknown.
+    reader : {"embedding_dim", "inverse_transform"}, default="embedding_dim"
+        What wants them, for the errors: a table of embeddings or a tokenizer.
 
     Returns
     -------
@@ -40,16 +42,18 @@ def as_tokens(sequences, X, n_known=None):
     >>> as_tokens(check_sequences(X), X).values.ravel()
     array([3, 1, 2, 0])
     """
+    embedded = reader == "embedding_dim"
+    otherwise = ", or set embedding_dim=None for features" if embedded else ""
     if sequences.n_features != 1:
         raise ValueError(
-            f"X has {sequences.n_features} features a time step, but embedding_dim needs one integer token a time "
-            "step: pass an array (n, T) or a list of (T_i,) arrays, or set embedding_dim=None."
+            f"X has {sequences.n_features} features a time step, but {reader} needs one integer token a time "
+            f"step: pass an array (n, T) or a list of (T_i,) arrays{otherwise}."
         )
     dtype = _float_dtype(X)
     if dtype is not None:
         raise ValueError(
-            f"X holds floats (dtype {dtype}), but embedding_dim needs integer tokens. Convert X to integers "
-            "(astype(int)), or set embedding_dim=None for features."
+            f"X holds floats (dtype {dtype}), but {reader} needs integer tokens. Convert X to integers "
+            f"(astype(int)){otherwise}."
         )
     values = sequences.values[:, 0]
     wrong = (values < 0) | (values != np.floor(values)) | (values >= LARGEST)
@@ -64,10 +68,11 @@ def as_tokens(sequences, X, n_known=None):
         if values[row] >= LARGEST:
             raise ValueError(f"X holds the token {values[row]:g} {place}. Tokens are numbered from 0, without gaps.")
         if values[row] != np.floor(values[row]):
-            raise ValueError(f"X holds {values[row]:g} {place}, which is no token. embedding_dim needs integers.")
+            raise ValueError(f"X holds {values[row]:g} {place}, which is no token. {reader} needs integers.")
+        remedy = "Map unknown tokens to one that fit has seen (SequenceTokenizer does), or fit with more."
         raise ValueError(
             f"X holds the unknown token {values[row]:g} {place}: the vocabulary has {n_known} tokens, 0 to "
-            f"{n_known - 1}. Map unknown tokens to one that fit has seen (SequenceTokenizer does), or fit with more."
+            f"{n_known - 1}. {remedy if embedded else 'Pass what transform of this tokenizer returned.'}"
         )
     return replace(sequences, values=values.astype(np.int64)[:, np.newaxis])
 

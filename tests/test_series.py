@@ -61,6 +61,8 @@ def test_what_is_remembered():
         (np.empty((3, 0)), ValueError, r"0 feature\(s\) \(shape=\(3, 0\)\)"),
         (pd.DataFrame(index=range(3)), ValueError, r"0 feature\(s\)"),
         (np.empty(0), ValueError, r"0 time step\(s\)"),
+        (None, ValueError, "what is None. Pass an array"),
+        ([np.ones(2), None], ValueError, r"what\[1\] is None. Pass an array"),
         ([np.ones(2), "abc"], ValueError, r"what\[1\] must have shape"),
         ([{"a": 1}], TypeError, "what must hold numbers"),
         (np.array(["2020-01-01"], "M8[D]"), TypeError, "dtype datetime64"),

@@ -4,7 +4,6 @@ By default of the airline passengers; ``--csv FILE --column NAME --season 24`` t
 forecasts stand those of the seasonal naive method, each made from what was known before it.
 """
 
-import csv
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from fastrecur import GRUForecaster, LSTMForecaster, RNNForecaster
 from fastrecur.datasets import load_airline
+from fastrecur.examples.csv_files import read_csv
 from fastrecur.examples.figures import save_plot
 from fastrecur.examples.options import Options, refuse
 from fastrecur.examples.training import on_a_budget
@@ -32,13 +32,11 @@ def read_column(path, column=None):
     Raises
     ------
     ValueError
-        If the file is empty, there is no such column, or something in it is no number: says in which line.
+        If the file is not CSV or empty, there is no such column, or something in it is no number: says in which line.
     OSError
         If the file cannot be read.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        rows = [(reader.line_num, row) for row in reader if row]
+    rows = read_csv(path)
     if len(rows) < 2:
         raise ValueError(f"{path} has {len(rows)} line(s). Give a header and a number in each line below.")
     _, header = rows.pop(0)

@@ -8,7 +8,6 @@ own: a CSV file with the columns ``text`` and ``label``.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from sklearn.utils import Bunch
 
 from fastrecur import LSTMClassifier
 from fastrecur.datasets import make_sarcasm
+from fastrecur.examples.csv_files import read_csv
 from fastrecur.examples.figures import save_plot
 from fastrecur.examples.options import Options, refuse
 from fastrecur.examples.training import timed_fit
@@ -54,26 +54,27 @@ def read_phrases(path: str | Path) -> tuple[list[str], NDArray]:
     OSError
         If the file cannot be read.
     ValueError
-        If a column is not there, a row lacks a value, or there are not two labels that occur five times or more.
+        If it is not CSV, a column is not there, a row lacks a value, or there are not two labels that occur five times
+        or more.
     """
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        lacking = [name for name in ("text", "label") if name not in columns]
-        if lacking:
-            raise ValueError(f"{path} has no column {lacking[0]!r}, only {', '.join(columns) or 'none'}. Rename one.")
-        rows = list(reader)
-    for number, row in enumerate(rows, 1):
-        if not (row["text"] or "").strip() or not (row["label"] or "").strip():
-            raise ValueError(
-                f"{path}: row {number} below the header lacks its text or its label. Fill it or leave it out."
-            )
-    labels = [row["label"].strip() for row in rows]
+    rows = read_csv(path)
+    header = rows.pop(0)[1] if rows else []
+    lacking = [name for name in ("text", "label") if name not in header]
+    if lacking:
+        raise ValueError(f"{path} has no column {lacking[0]!r}, only {', '.join(header) or 'none'}. Rename one.")
+    phrases, labels = [], []
+    for number, row in rows:
+        fields = dict(zip(header, row, strict=False))
+        phrase, label = fields.get("text", "").strip(), fields.get("label", "").strip()
+        if not phrase or not label:
+            raise ValueError(f"Line {number} of {path} lacks its text or its label. Fill it or leave it out.")
+        phrases.append(phrase)
+        labels.append(label)
     counts = Counter(labels)
     if len(counts) < 2 or min(counts.values()) < 5:
         found = ", ".join(f"{label!r} ({count} rows)" for label, count in counts.most_common()) or "no rows"
         raise ValueError(f"{path}: two labels or more of five rows or more each are due, found {found}.")
-    return [row["text"] for row in rows], np.array(labels)
+    return phrases, np.array(labels)
 
 
 def make_lstm(hidden: int = 64, epochs: int = 10, seed: int = 0) -> Pipeline:
@@ -208,6 +209,8 @@ def _draw(figure: Any, model: Pipeline, test: list[str]) -> None:
         curve = probabilities[:, network.classes_ == label][:, 0]
         reading.plot(range(1, len(words) + 1), curve, "o-", label=f"{label}: {' '.join(words)[:70]}")
     reading.set(xlabel="words read", ylabel="probability of the final verdict", ylim=(-0.02, 1.02))
+    for axes in (losses, reading):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     reading.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize="x-small")
 
 

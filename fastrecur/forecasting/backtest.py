@@ -92,57 +92,86 @@ def backtest(
     given = list(series) if is_panel else [series]
     known = [None] * len(given) if exog is None else _known_parts(exog, given, is_panel)
     splits = _splits([len(one.values) for one in panel], n_splits, horizon, max_train_size, is_panel)
+    _check_season(season_length, splits)
+    levels = getattr(forecaster, "quantiles", None)
+    levels = None if levels is None else check_quantiles(levels)
+    result = _forecasts(clone(forecaster).set_params(horizon=horizon), given, known, splits, refit, is_panel)
+    truth = [[one.values[b:e] for one, (b, e) in zip(panel, test, strict=True)] for _, test in splits]
+    units = [
+        [naive_error(one.values[b:e], season_length) for one, (b, e) in zip(panel, train, strict=True)]
+        for train, _ in splits
+    ]
+    listed = [part if is_panel else [part] for part in result.predictions]
+    result |= _mean_errors(listed, truth, units)
+    if levels is not None:
+        listed = [part if is_panel else [part] for part in result.quantiles]
+        result |= _quantile_errors(listed, truth, levels)
+    return result
+
+
+def _forecasts(forecaster, given, known, splits, refit, is_panel):
+    """Fit and forecast split by split: what each forecast was, and what came."""
+
+    def cut(parts, bounds):
+        """Rows of each series, a list where a panel was given."""
+        if parts[0] is None:
+            return None
+        cuts = [_rows(part, *b) for part, b in zip(parts, bounds, strict=True)]
+        return cuts if is_panel else cuts[0]
+
+    result = Bunch(truth=[], predictions=[], train_sizes=[])
+    if getattr(forecaster, "quantiles", None) is not None:
+        result.quantiles = []
+    fitted: Any = None
+    for train, test in splits:
+        past, known_ahead = {}, cut(known, test)
+        if refit or fitted is None:
+            fitted = clone(forecaster).fit(cut(given, train), cut(known, train))
+        else:
+            past = {"series": cut(given, train), "past_exog": cut(known, train)}
+        sizes = [end - begin for begin, end in train]
+        result.train_sizes.append(sizes if is_panel else sizes[0])
+        result.truth.append(cut(given, test))
+        result.predictions.append(fitted.predict(forecaster.horizon, known_ahead, **past))
+        if "quantiles" in result:
+            result.quantiles.append(fitted.predict_quantiles(forecaster.horizon, known_ahead, **past))
+    result.train_sizes = np.array(result.train_sizes)
+    return result
+
+
+def _mean_errors(predictions: list, truth: list, units: list) -> dict[str, NDArray]:
+    """Means over the steps, features and series of each split; of each the series stand in a list."""
+    means: dict[str, list] = {"mae": [], "rmse": [], "mase": []}
+    for predicted, came, unit in zip(predictions, truth, units, strict=True):
+        errors = [_array(p, t.shape) - t for p, t in zip(predicted, came, strict=True)]
+        means["mae"].append(np.mean([np.abs(e).mean() for e in errors]))
+        means["rmse"].append(np.sqrt(np.mean([(e**2).mean() for e in errors])))
+        means["mase"].append(np.mean([np.mean(np.abs(e) / u) for e, u in zip(errors, unit, strict=True)]))
+    return {name: np.array(values) for name, values in means.items()}
+
+
+def _quantile_errors(quantiles: list, truth: list, levels: NDArray) -> dict[str, NDArray]:
+    """Mean pinball loss of each split, and the share of the truth at or below each quantile."""
+    errors = [
+        np.concatenate(
+            [_array(q, (*t.shape, len(levels))) - t[..., np.newaxis] for q, t in zip(forecast, came, strict=True)]
+        )
+        for forecast, came in zip(quantiles, truth, strict=True)
+    ]
+    return {
+        "pinball": np.array([pinball_losses(e, levels).mean() for e in errors]),
+        "coverage": (np.concatenate(errors) >= 0).mean(axis=(0, 1)),
+    }
+
+
+def _check_season(season_length: int, splits: list) -> None:
+    """A season must lie within the shortest training part."""
     shortest = min(end - begin for train, _ in splits for begin, end in train)
     if season_length >= shortest:
         raise ValueError(
             f"season_length={season_length} needs more steps to train on, for the error that mase is relative to, than "
             f"the {shortest} that a split has. Lower it or n_splits, or pass a longer series."
         )
-    collect = (lambda parts: parts) if is_panel else (lambda parts: parts[0])
-
-    def cut(parts, bounds):
-        return None if parts[0] is None else collect([_rows(p, *b) for p, b in zip(parts, bounds, strict=True)])
-
-    levels = getattr(forecaster, "quantiles", None)
-    result = Bunch(truth=[], predictions=[], train_sizes=[], mae=[], rmse=[], mase=[])
-    errors_of_quantiles: list[NDArray] = []
-    if levels is not None:
-        levels, result = check_quantiles(levels), Bunch(**result, quantiles=[], pinball=[])
-    fitted: Any = None
-    for train, test in splits:
-        anew = refit or fitted is None
-        if anew:
-            fitted = clone(forecaster).set_params(horizon=horizon).fit(cut(given, train), cut(known, train))
-        past = {} if anew else {"series": cut(given, train), "past_exog": cut(known, train)}
-        result.train_sizes.append(collect([end - begin for begin, end in train]))
-        result.truth.append(cut(given, test))
-        result.predictions.append(fitted.predict(horizon, cut(known, test), **past))
-        truth = [one.values[begin:end] for one, (begin, end) in zip(panel, test, strict=True)]
-        units = [naive_error(one.values[b:e], season_length) for one, (b, e) in zip(panel, train, strict=True)]
-        predicted = result.predictions[-1] if is_panel else result.predictions[-1:]
-        for name, error in _mean_errors(predicted, truth, units).items():
-            result[name].append(error)
-        if levels is not None:
-            result.quantiles.append(fitted.predict_quantiles(horizon, cut(known, test), **past))
-            found = zip(result.quantiles[-1] if is_panel else result.quantiles[-1:], truth, strict=True)
-            errors = np.concatenate([_array(q, (*t.shape, len(levels))) - t[..., np.newaxis] for q, t in found])
-            result.pinball.append(pinball_losses(errors, levels).mean())
-            errors_of_quantiles.append(errors)
-    for name in ("train_sizes", "mae", "rmse", "mase", *(["pinball"] if levels is not None else [])):
-        result[name] = np.array(result[name])
-    if levels is not None:
-        result.coverage = (np.concatenate(errors_of_quantiles) >= 0).mean(axis=(0, 1))
-    return result
-
-
-def _mean_errors(predicted: list, truth: list[NDArray], units: list[NDArray]) -> dict[str, np.floating]:
-    """Means over the steps, features and series of a split."""
-    errors = [_array(p, t.shape) - t for p, t in zip(predicted, truth, strict=True)]
-    return {
-        "mae": np.mean([np.abs(e).mean() for e in errors]),
-        "rmse": np.sqrt(np.mean([(e**2).mean() for e in errors])),
-        "mase": np.mean([np.mean(np.abs(e) / unit) for e, unit in zip(errors, units, strict=True)]),
-    }
 
 
 def _known_parts(exog, given, is_panel):

@@ -85,6 +85,19 @@ class SeriesPredictor:
         ValueError, TypeError
             If the horizon is beyond what was fitted, known inputs are missing, of another length or other times,
             series is shorter than the window, or columns of data frames differ from those of fit.
+
+        Examples
+        --------
+        A holiday that is known in advance doubles the sales:
+
+        >>> import numpy as np
+        >>> from fastrecur import GRUForecaster
+        >>> holiday = np.random.default_rng(0).random(207) < 0.2
+        >>> sales = np.where(holiday, 20.0, 10.0)
+        >>> forecaster = GRUForecaster(14, 7, tol=1e-2, random_state=0).fit(sales[:200], exog=holiday[:200])
+        >>> forecast = forecaster.predict(exog=holiday[200:])
+        >>> forecast.shape, bool(np.abs(forecast[:, 0] - sales[200:]).max() < 1)
+        ((7, 1), True)
         """
         check_is_fitted(self, "network_")
         origins, values = self._forecast(horizon, exog, series, past_exog, self._points)
@@ -107,6 +120,15 @@ class SeriesPredictor:
         ------
         NotFittedError, ValueError, TypeError
             As `predict`; or if the forecaster was fitted with ``quantiles=None``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastrecur import GRUForecaster
+        >>> noise = np.random.default_rng(0).normal(size=300)
+        >>> forecaster = GRUForecaster(4, quantiles=[0.1, 0.9], scaling="series", tol=1e-2, random_state=0).fit(noise)
+        >>> forecaster.predict_quantiles().shape  # (horizon, F, Q)
+        (1, 1, 2)
         """
         if self._is_of_means():
             raise ValueError("predict_quantiles needs a forecaster fitted with quantiles, such as [0.1, 0.5, 0.9].")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
+from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from fastrecur.preprocessing.times import Times, check_spacing
@@ -46,10 +47,10 @@ def sequences_from_frame(
     ------
     ValueError
         If a column is not there, the frame has no rows, an id or a time is missing, an id has a time twice, or, unless
-        `step` is None, the times of an id are not one step apart; id and time are named. Or if
-            an integer is larger than int64 holds.
+        `step` is None, the times of an id are not one step apart; id and time are named. Or if two columns have one
+        name, or an integer is larger than int64 holds.
     TypeError
-        If `frame` is no data frame, or a column does not hold what it should.
+        If `frame` is no data frame, a column is not named by a str, or does not hold what it should.
 
     Notes
     -----
@@ -97,6 +98,11 @@ def sequences_from_frame(
 def _as_table(frame: Any) -> nw.DataFrame:
     try:
         return nw.from_native(frame, eager_only=True)
+    except DuplicateError as error:  # of pandas; the others have no such frames
+        twice = frame.columns[frame.columns.duplicated()].unique().tolist()
+        raise ValueError(
+            f"frame has more than one column named {', '.join(map(repr, twice))}. Give each column a name of its own."
+        ) from error
     except TypeError as error:
         lazy = hasattr(frame, "collect")
         raise TypeError(
@@ -117,8 +123,12 @@ def _feature_names(table: nw.DataFrame, id: str, time: str, columns: Any) -> lis
         raise ValueError(f"id and time are both the column {id!r}. Pass two columns.")
     if columns is None:
         names = [name for name in table.columns if name not in (id, time)]
+    elif isinstance(columns, str):
+        names = [columns]
+    elif isinstance(columns, Iterable):
+        names = list(columns)
     else:
-        names = [columns] if isinstance(columns, str) else list(columns)
+        raise TypeError(f"columns must be a list of column names, one name or None for all others, found {columns!r}.")
     if not names:
         raise ValueError(f"columns is empty: there is no feature beside {id!r} and {time!r}. Name at least one column.")
     for name in names:

@@ -222,7 +222,9 @@ class SequenceTokenizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         ['to <unk> or not']
         """
         check_is_fitted(self)
-        sequences = as_tokens(check_sequences(X), X, len(self.vocabulary_))
+        if hasattr(X, "__iter__") and any(isinstance(x, str) for x in X):
+            raise ValueError("X holds phrases, but inverse_transform needs tokens. Phrases become tokens by transform.")
+        sequences = as_tokens(check_sequences(X), X, len(self.vocabulary_), "inverse_transform")
         words = self.get_feature_names_out()[sequences.values[:, 0]].tolist()
         ends = np.cumsum(sequences.lengths).tolist()
         between = " " if self.level == "word" else ""

@@ -139,6 +139,11 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         Returns
         -------
         X, y : arrays
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit`.
         """
         return self.fit(series).transform(series)
 
@@ -160,6 +165,13 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             If fit was not called.
         ValueError, TypeError
             If a series is shorter than the window, has other features than in fit, or holds no numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastrecur.preprocessing import SlidingWindow
+        >>> SlidingWindow(window=3).fit(np.arange(7)).last_window(np.arange(7))
+        array([[4., 5., 6.]])
         """
         panel, names = self._checked(series)
         for one, place in zip(panel, names, strict=True):
@@ -180,6 +192,21 @@ class SlidingWindow(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         Returns
         -------
         index : int64 array of shape (n,)
+
+        Raises
+        ------
+        NotFittedError
+            If fit was not called.
+        ValueError, TypeError
+            If a series has other features than in fit, or holds no numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastrecur.preprocessing import SlidingWindow
+        >>> panel = [np.arange(5), np.arange(4)]
+        >>> SlidingWindow(window=3).fit(panel).series_of_windows(panel)
+        array([0, 0, 1])
         """
         panel, _ = self._checked(series)
         length = self.window + self.horizon

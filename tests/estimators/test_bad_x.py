@@ -93,7 +93,7 @@ BAD_X = {
     "a dict": Bad({"a": 1}, "dict", FORMS, TypeError),
     "a set": Bad({1.0}, "set", FORMS, TypeError),
     "a generator": Bad((x for x in range(N)), "generator", FORMS, TypeError),
-    "complex": Bad(make_array(n=N) + 1j, "Complex data not supported", FORMS),
+    "complex": Bad(make_array(n=N) + 1j, "Complex data not supported: X has dtype complex128", "two features"),
     "complex in a list": Bad(with_sequence(np.ones((2, 3)) + 1j), "Sequence 3.*complex128", "two features"),
     "dates": Bad(np.zeros((N, 8, 3), "datetime64[D]"), "datetime64", "float32 or float64", TypeError),
     "sparse": Bad(sparse.csr_array(np.eye(N)), "[Ss]parse", FORMS, TypeError),

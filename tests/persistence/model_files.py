@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 
 import pytest
 import safetensors.numpy
@@ -9,6 +10,12 @@ from safetensors import safe_open
 
 import fastrecur
 from fastrecur.persistence.files import digest
+
+
+def raw(header, data=b""):
+    """A safetensors file by hand."""
+    header = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(header)) + header + data
 
 
 def contents(path):

@@ -226,6 +226,7 @@ def test_dates_without_hours_and_with_a_time_zone(library):
         (("who", "day", []), ValueError, "columns is empty"),
         ((0, "day", ["u"]), TypeError, "id must name columns by str, found 0"),
         (("who", "day", [1]), TypeError, "columns must name columns by str, found 1"),
+        (("who", "day", 1), TypeError, "columns must be a list of column names, one name or None .*, found 1"),
         (("u", "who", ["v"]), TypeError, "time: column 'who' of frame holds .*, neither numbers nor dates"),
         (("u", "day", ["who"]), TypeError, "columns: column 'who' of frame holds .*, not numbers"),
     ],
@@ -254,6 +255,12 @@ def test_missing_ids_and_times(library):
 def test_an_empty_frame(library):
     with pytest.raises(ValueError, match="frame is empty: 0 rows"):
         sequences_from_frame(library(ROWS)[:0], "who", "day", ["u"])
+
+
+def test_two_columns_of_one_name():
+    frame = pd.DataFrame(np.ones((2, 4)), columns=["who", "day", "u", "u"])
+    with pytest.raises(ValueError, match=r"frame has more than one column named 'u'\. Give each column a name"):
+        sequences_from_frame(frame, "who", "day", "u")
 
 
 def test_levels_of_an_index():

@@ -124,16 +124,23 @@ def test_phrases_of_words_come_back():
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        ([[1.0]], "X holds floats"),
+        ([[1.0]], "X holds floats .*, but inverse_transform needs integer tokens.* Convert X to integers"),
+        ([[[1, 2]]], "X has 2 features a time step, but inverse_transform needs one integer token a time step"),
         ([[-1]], "negative token -1 at sequence 0, step 0"),
-        ([[1], [1, 99]], r"unknown token 99 at sequence 1, step 1: the vocabulary has \d+ tokens"),
-        (["the cat"], "scalar|string|str"),
+        (
+            [[1], [1, 99]],
+            r"unknown token 99 at sequence 1, step 1: the vocabulary has \d+ tokens.* Pass what transform",
+        ),
+        (["the cat"], "X holds phrases, but inverse_transform needs tokens.* by transform"),
+        (np.array(["the cat"]), "X holds phrases"),
+        ([["the", "cat"]], "X holds strings"),
         ([[]], "length 0"),
     ],
 )
 def test_no_way_back(X, message):
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         SequenceTokenizer().fit(PHRASES).inverse_transform(X)
+    assert "embedding_dim" not in str(caught.value)  # a parameter of estimators
 
 
 # What phrases may come as

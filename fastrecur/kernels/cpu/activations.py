@@ -79,7 +79,7 @@ def _exp_parts(x):
 
 
 def _limits(x):
-    """(lowest, highest) argument of exp: 2^n is 0 at the one and infinity at the other; saturation of tanh."""
+    """Arguments (lowest, highest) of exp, at which 2^n is 0 and infinity, and from which on tanh is 1."""
     raise NotImplementedError("only within compiled kernels")
 
 

@@ -15,7 +15,8 @@ from fastrecur.kernels.cpu.activations import tanh
 from fastrecur.kernels.cpu.elman import RNNCell
 from fastrecur.kernels.cpu.gru import GRUCell
 from fastrecur.kernels.cpu.lstm import LSTMCell
-from fastrecur.kernels.cpu.recurrence import backward_buffers, backward_rows, cell_gradient, implement
+from fastrecur.kernels.cpu.recurrence import implement
+from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import copy, fma, load, offset, pointer, splat, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 

@@ -13,9 +13,6 @@ from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
     ahead_tiles,
-    backward_buffers,
-    backward_rows,
-    cell_gradient,
     forward_buffers,
     forward_rows,
     has_few_rows,
@@ -25,6 +22,7 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_rows,
     step_rows,
 )
+from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_3, TALL_3
 from fastrecur.kernels.cpu.team import backward_team, forward_team

@@ -1,8 +1,9 @@
-"""The walk through time that all cells share: steps, rows of the batch, panels of hidden units.
+"""The walk through time that all cells share, forward: steps, rows of the batch, panels of hidden units.
 
 A thread takes its rows of the batch through all time steps, so that nothing waits inside the time loop. What a cell
-computes it says by overloading four functions for its own (named tuple) type, which Numba compiles into the walk.
-(Jitted functions handed in as arguments would do the same, but Numba cannot keep such code on disk.)
+computes it says by overloading three functions for its own (named tuple) type, and a fourth for the way back
+(`fastrecur.kernels.cpu.recurrence_backward`), which Numba compiles into the walk. (Jitted functions handed in as
+arguments would do the same, but Numba cannot keep such code on disk.)
 """
 
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from numba import types
 from numba.extending import overload
 
 from fastrecur.kernels.compile import inline, merged
-from fastrecur.kernels.cpu.products import Gates, Inputs, tile_features, transposed_product
+from fastrecur.kernels.cpu.products import Inputs, tile_features
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tile_load, tile_store
@@ -19,12 +20,12 @@ from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
 
 
 def panel_rows(cell, rows, panel):
-    """Forward: pre-activations and gates of one panel for ``rows`` rows."""
+    """Pre-activations and gates of one panel for ``rows`` rows."""
     raise NotImplementedError
 
 
 def panel_ahead(cell, rows, panel):
-    """Forward: what the features add to the pre-activations of one panel, for ``rows`` packed rows."""
+    """What the features add to the pre-activations of one panel, for ``rows`` packed rows."""
     raise NotImplementedError
 
 
@@ -36,13 +37,8 @@ def panel_pair(cell, panel, w_panel, z_panel):
     raise NotImplementedError
 
 
-def cell_gradient(cell, net, z, now):
-    """Backward: gate gradients of one panel and one row, written over the gates at ``z``."""
-    raise NotImplementedError
-
-
 def implement(function, cell, implementation):
-    """Let ``function`` (one of the four above) be ``implementation`` for cells of the class ``cell``."""
+    """Let ``function`` (one of the above or `cell_gradient`) be ``implementation`` for cells of the class ``cell``."""
 
     def choose(tag, *args):
         if isinstance(tag, types.BaseNamedTuple) and tag.instance_class is cell:
@@ -60,8 +56,6 @@ def runs(step, begin, end):
     carried, before = step[CARRIED], step[BEFORE]
     return (begin, min(end, carried), before + begin), (max(begin, carried), min(end, step[ROWS]), max(begin, carried))
 
-
-# --- forward ---------------------------------------------------------------------------------------------------------
 
 #: A batch of so few rows would wait for the weights of its features at every step: they are multiplied for some steps
 #: ahead, as many rows at once, and only the recurrent weights are read step by step.
@@ -274,133 +268,3 @@ def step_rows(cell, net, n_rows):
     forward_step(cell, net, n_rows, 0, 0, 0, n_rows, 0, 0, 0, net.n_panels)
     for k in range(n_rows * net.h_stride):
         net.h[k] = net.h[n_rows * net.h_stride + k]
-
-
-# --- backward --------------------------------------------------------------------------------------------------------
-
-
-class Backward(NamedTuple):
-    """Buffers of a backward call, as pointers and strides. ``dy_stride`` 0: nothing comes from above.
-
-    With ``keep`` a cell leaves in ``kept`` what of dh reaches the step before past the recurrent product. It is dh
-    itself, which the product adds to, unless h is ``dropped``: then the product alone takes the mask.
-    """
-
-    gates: object
-    gates_row: int
-    gates_panel: int
-    n_panels: int
-    units: int
-    h: object
-    h_stride: int
-    c: object
-    c_stride: int
-    dy: object
-    dy_stride: int
-    dh: object
-    dc: object
-    kept: object
-    mask: object
-    lanes: int
-    dropped: bool
-    w_hidden: object
-    n_transposed: int
-    pair: int
-    first: int
-    width: int
-    keep: bool
-
-
-@inline
-def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep, kept, mask):
-    """`Backward` of a call's arrays."""
-    n_panels, n_packed, gates_width = gates.shape
-    n_transposed, n_sum, pair = w_hidden.shape
-    dy_stride = dy.shape[1] * dy.shape[2]
-    if len(dy) == 0:
-        dy_stride = 0
-    return Backward(
-        gates=pointer(gates),
-        gates_row=gates_width,
-        gates_panel=n_packed * gates_width,
-        n_panels=n_panels,
-        units=units,
-        h=offset(pointer(h), direction * h.shape[2]),
-        h_stride=h.shape[1] * h.shape[2],
-        c=pointer(c),
-        c_stride=dh.shape[1],
-        dy=offset(pointer(dy), direction * dy.shape[2]),
-        dy_stride=dy_stride,
-        dh=pointer(dh),
-        dc=pointer(dc),
-        kept=pointer(kept),
-        mask=pointer(mask),
-        lanes=VECTOR_BYTES // h.itemsize,
-        dropped=len(mask) > 0,
-        w_hidden=pointer(w_hidden),
-        n_transposed=n_transposed,
-        pair=pair,
-        first=first,
-        width=n_sum // n_panels,
-        keep=keep,
-    )
-
-
-class Now(NamedTuple):
-    """Offsets of one panel of one row: in h, in c (now and before), in dy, and in dh and dc."""
-
-    h: int
-    h_prev: int
-    c: int
-    c_prev: int
-    dy: int
-    dh: int
-
-
-@merged
-def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_panel):
-    """Gate gradients of some panels of the rows ``first..last``, whose previous states lie from row ``before`` on."""
-    for r in range(first, last):
-        row, previous = at + r, before + r - first
-        for p in range(first_panel, last_panel):
-            unit = p * net.units
-            now = Now(
-                h=(n_rows + row) * net.h_stride + unit,
-                h_prev=previous * net.h_stride + unit,
-                c=(n_rows + row) * net.c_stride + unit,
-                c_prev=previous * net.c_stride + unit,
-                dy=row * net.dy_stride + unit,
-                dh=r * net.c_stride + unit,
-            )
-            cell_gradient(cell, net, offset(net.gates, p * net.gates_panel + row * net.gates_row), now)
-
-
-@inline
-def _mask_gradient(net, first, last):
-    """dh of the step before from the recurrent product of the rows ``first..last``: masked, and what went past it."""
-    for r in range(first, last):
-        for u in range(0, net.n_panels * net.units, net.lanes):
-            k = r * net.c_stride + u
-            dh = load(net.mask, k) * load(net.dh, k)
-            if net.keep:
-                dh = dh + load(net.kept, k)
-            store(net.dh, k, dh)
-
-
-@merged
-def backward_rows(cell, net, steps, n_rows, begin, end):
-    """The rows ``begin..end`` of the batch back through all steps: gate gradients, then dh of the step before."""
-    for s in range(len(steps) - 1, -1, -1):
-        at = steps[s, AT]
-        for first, last, before in runs(steps[s], begin, end):
-            gradient_run(cell, net, first, last, at, before, n_rows, 0, net.n_panels)
-        rows = min(end, steps[s, ROWS]) - begin
-        dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
-        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)
-        dh = offset(net.dh, begin * net.c_stride)
-        if net.dropped and net.keep:
-            for k in range(rows * net.c_stride):
-                dh[k] = 0.0
-        transposed_product(rows, net.keep, dh, net.c_stride, gates, net.w_hidden, net.n_transposed, net.pair)
-        if net.dropped:
-            _mask_gradient(net, begin, begin + rows)

@@ -19,7 +19,8 @@ from numba.core.extending import intrinsic
 
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Gates, transposed_product
-from fastrecur.kernels.cpu.recurrence import AHEAD_STEPS, forward_step, gradient_run, run_ahead, runs
+from fastrecur.kernels.cpu.recurrence import AHEAD_STEPS, forward_step, run_ahead, runs
+from fastrecur.kernels.cpu.recurrence_backward import gradient_run
 from fastrecur.kernels.cpu.simd import INT64, offset
 from fastrecur.kernels.cpu.target import CACHE_LINE
 from fastrecur.kernels.steps import AT, ROWS
@@ -127,7 +128,7 @@ def meet(meeting, rank, size, step):
 
 @merged
 def forward_team(cell, net, steps, n_rows, meeting):
-    """The forward walk of one sequence: `fastrecur.kernels.cpu.recurrence.forward_rows`, each thread its panels."""
+    """`fastrecur.kernels.cpu.recurrence.forward_rows` of one sequence, each thread its panels."""
     rank, size = join(meeting)
     if rank < 0:
         return
@@ -147,7 +148,7 @@ def forward_team(cell, net, steps, n_rows, meeting):
 
 @merged
 def backward_team(cell, net, steps, n_rows, meeting):
-    """The walk back of one sequence: `fastrecur.kernels.cpu.recurrence.backward_rows`, each thread its units of dh."""
+    """`fastrecur.kernels.cpu.recurrence_backward.backward_rows` of one sequence, each thread its units of dh."""
     rank, size = join(meeting)
     if rank < 0:
         return
