@@ -1,14 +1,19 @@
 """Warnings of gradients that vanish or explode: what is measured after a fit, and where the bounds lie.
 
 Vanishing. A gradient that is small at the beginning of a sequence is no fault by itself: where the answer lies at the
-end, there is nothing to learn there. It becomes one where nothing *can* be learned there, however much there is. Hence
-two conditions, both far from what healthy networks show. The sequences are long: `LONG` time steps at least. And in
-each of up to `SAMPLED` of the longest ones, no gradient of a state of the first layer within the first tenth reaches
-`VANISHED` of the largest one of the sequence. Against that, float32 resolves 1e-7: what is added to a weight's gradient
-is lost already at 1e-8. A tanh RNN with recurrent weights of spectral radius 0.8 comes down to 1e-26 in 270 steps, and
-an LSTM whose forget gates stay at sigmoid(1), where they begin, to 1e-37; an LSTM that had learned the adding problem
-over 200 steps kept 1e-1. Sequences of fewer steps are passed over on purpose: on the 150 steps of GunPoint an RNN at
-its defaults, which learns nothing there, has a share between 1 and 1e-40, by the seed and the size of the batches.
+end, there is nothing to learn there. What is told is that nothing *can* be learned there, however much there is. Hence
+two conditions. The sequences are long: `LONG` time steps at least. And in each of up to `SAMPLED` of the longest ones,
+no gradient of a state of the first layer within the first tenth reaches `VANISHED` of the largest one of the sequence.
+Against that, float32 resolves 1e-7: what is added to a weight's gradient is lost already at 1e-8. A tanh RNN with
+recurrent weights of spectral radius 0.8 comes down to 1e-26 in 270 steps, and an LSTM whose forget gates stay at
+sigmoid(1), where they begin, to 1e-37; an LSTM that had learned the adding problem over 200 steps kept 1e-1.
+
+A fit does not know where the answer lies. Measured on the sum of the last five of 300 steps (600 sequences, 25 epochs,
+three seeds): R^2 of 0.95 to 0.99, and shares under `VANISHED` in eight of nine fits at the defaults. Hence the "if" in
+the text, and hence `LONG`: of fits on 100 and on 150 steps (this sum, the adding problem, BasicMotions and GunPoint,
+the three cells, init "default" and "pytorch", three or five seeds) 30 of 132 came under `VANISHED`, of which 15 had
+learned what there was to learn. On the 150 steps of GunPoint an RNN at its defaults, which learns nothing there, has a
+share between 1 and 1e-40, by the seed and the size of the batches.
 
 Measured on the CPU, wherever the fit was. Not measured: after `partial_fit` (a fit has no end there), where
 ``bptt_steps`` is shorter than the longest sequence and cuts the gradient off by itself, and where the fit was
@@ -123,9 +128,10 @@ def _vanished_text(training, found):
         remedies.insert(0, "an LSTM or a GRU")
     elif estimator.init != "chrono":
         remedies.insert(0, 'init="chrono"')
+    reach = f"more than {found.share:.1g} of its largest norm" if found.share else "any of it"
     return (
         f"The gradient dies on its way back through {found.n_steps} time steps: in none of the longest sequences does "
-        f"more than {found.share:.1g} of its largest norm reach the first tenth, so that nothing there can be learned. "
+        f"{reach} reach the first tenth, so that nothing there can be learned. "
         f"If what happens there matters, try {', or '.join(remedies)}. "
         "fastrecur.inspection.gradient_flow shows where it dies."
     )
