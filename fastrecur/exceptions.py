@@ -31,7 +31,7 @@ class ExplodingGradientWarning(ConvergenceWarning):
 
     In the first case the fit ends and goes back to the weights of the last whole epoch. In the second one, told at the
     end of a fit, the mean norm of the gradients before clipping was over 1e6 in an epoch, or over 1000 and more than
-    1000 times that of the first epoch.
+    1000 times that of the first epoch or of the median epoch.
 
     Examples
     --------

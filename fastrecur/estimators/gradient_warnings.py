@@ -20,8 +20,11 @@ Measured on the CPU, wherever the fit was. Not measured: after `partial_fit` (a 
 interrupted or its loss was not finite.
 
 Exploding. The loss or the weights are not finite; or, in any epoch, the mean norm of the gradients before clipping was
-over `EXPLODED`, or `GROWN` times that of the first epoch and over `GROWN` too (a loss near 0 has gradients near 0: they
-may grow by such a factor and be small).
+over `EXPLODED`, or over `GROWN` and `GROWN` times what is usual: the norm of the first epoch or, where it is smaller,
+of the median epoch (with clipping a gradient may explode in the first epoch and be small ever after). A loss near 0 has
+gradients near 0: they may grow by such a factor and be small. Measured on seven data sets of `bench.data` (25 epochs,
+features standardised and not), the largest mean norm of an epoch was 53 at the defaults, of all cells; ReLU networks
+with init "irnn" had up to 3e9 in the first epoch, and 2 to 150 in the median one.
 """
 
 import warnings
@@ -139,12 +142,15 @@ def _vanished_text(training, found):
 
 def _exploded(training):
     norms = [epoch.norm for epoch in training.record.epochs]
-    worst = int(np.argmax(norms)) if norms else 0
-    if not norms or not (norms[worst] > EXPLODED or norms[worst] > GROWN * max(norms[0], 1.0)):
+    if not norms:
         return None
+    worst, usual = int(np.argmax(norms)), min(norms[0], float(np.median(norms)))
+    if norms[worst] <= EXPLODED and norms[worst] <= GROWN * max(usual, 1.0):
+        return None
+    told = "in the first one" if usual == norms[0] else "in the median epoch"
     return (
         f"The gradient explodes: its mean norm before clipping was {norms[worst]:.3g} in epoch {worst + 1}, and "
-        f"{norms[0]:.3g} in the first one. {_remedy(training)}"
+        f"{usual:.3g} {told}. {_remedy(training)}"
     )
 
 

@@ -273,6 +273,21 @@ def test_a_norm_that_grows_past_the_bound(monkeypatch):
     assert "was 1.2e+03 in epoch 2, and 0.5 in the first one" in text
     assert "Lower max_grad_norm=1" in text
     assert len(with_norms([2e6])) == 1
+    assert with_norms([2e5, 300.0, 300.0]) == []
+    ((_, text),) = with_norms([2e5, 3.0, 1.0, 1.0, 0.5])
+    assert "was 2e+05 in epoch 1, and 1 in the median epoch" in text
+
+
+@pytest.mark.filterwarnings(ONLY)
+def test_a_gradient_that_explodes_in_the_first_epoch_and_is_clipped():
+    X, y = make_adding_problem(100, 60, random_state=0)
+    options = {"nonlinearity": "relu", "init": "irnn", "learning_rate_init": 0.03, "max_iter": 10, "random_state": 0}
+    model = RNNRegressor(16, **options)
+    ((category, text),) = gradient_warnings_of(model, X, y)
+    assert category is ExplodingGradientWarning
+    assert 1e3 < model.grad_norm_curve_[0] < 1e6
+    assert max(model.grad_norm_curve_[1:]) < 100
+    assert "in epoch 1, and" in text
 
 
 def test_a_filter_for_convergence_warnings_holds():
