@@ -44,11 +44,17 @@ def line_marks(k: int) -> dict[str, Any]:
 
 
 def one_axes(ax: Any, figsize: tuple[float, float]) -> tuple[Any, Any]:
-    """Return the axes to draw on, and their figure: new ones where ``ax`` is None."""
+    """Return the axes to draw on, and their figure: new ones where ``ax`` is None.
+
+    Raises
+    ------
+    TypeError
+        If ``ax`` is given and is no axes.
+    """
     if ax is None:
         figure, ax = pyplot().subplots(figsize=figsize, layout="constrained")
         return ax, figure
-    pyplot()
+    _check_axes(ax)
     return ax, ax.figure
 
 
@@ -57,7 +63,7 @@ def several_axes(ax: Any, n: int, figsize: tuple[float, float], names: str) -> t
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If ``ax`` is given and is not n axes.
     """
     if ax is None:
@@ -66,7 +72,15 @@ def several_axes(ax: Any, n: int, figsize: tuple[float, float], names: str) -> t
     axes = np.atleast_1d(np.asarray(ax, object)).ravel()
     if len(axes) != n:
         raise ValueError(f"ax must be {n} axes, one for each of {names}; found {len(axes)}. Pass None for new ones.")
+    for one in axes:
+        _check_axes(one)
     return axes, axes[0].figure
+
+
+def _check_axes(ax: Any) -> None:
+    pyplot()
+    if not hasattr(ax, "plot") or not hasattr(ax, "figure"):
+        raise TypeError(f"ax must be matplotlib Axes, found a {type(ax).__name__}. Pass None for new ones.")
 
 
 def inches(axes: Any) -> tuple[float, float]:
@@ -89,9 +103,11 @@ def check_names(names: Any, n: int, what: str) -> list[str]:
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If there are not n of them.
     """
+    if not isinstance(names, str | list | tuple):
+        raise TypeError(f"name must be a str or a list of str, found a {type(names).__name__}.")
     names = [names] if isinstance(names, str) else list(names)
     if len(names) != n:
         raise ValueError(f"name must hold one name for each of {n} {what}, found {len(names)}: {names}.")

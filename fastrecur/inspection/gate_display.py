@@ -109,7 +109,7 @@ class GateDisplay:
             If matplotlib is not installed.
         """
         check_count("index", index, least=0)
-        if index >= len(X):
+        if index >= len(X) > 0:  # that X is empty is told below
             raise ValueError(f"index={index} is none of the {len(X)} sequence(s) of X, 0 to {len(X) - 1}.")
         one = X.iloc[[index]] if hasattr(X, "iloc") else X[index : index + 1]
         activations = {
@@ -157,6 +157,8 @@ class GateDisplay:
             If ``activations`` is no dict of arrays of one shape (T, H), or there is not a label for each time step.
         """
         n_steps = len(next(iter(_of_one_sequence(activations).values())))
+        if labels is not None and np.ndim(labels) != 1:
+            raise TypeError(f"labels must be a list of {n_steps} str, found a {type(labels).__name__}.")
         if labels is not None and len(labels) != n_steps:
             raise ValueError(f"labels must hold one str for each of {n_steps} time steps, found {len(labels)}.")
         return cls(activations, labels=labels).plot(ax=ax, **kwargs)

@@ -68,6 +68,10 @@ def test_flow_names():
         assert [line.get_label() for line in display.lines_] == expected
     with pytest.raises(ValueError, match=re.escape("one name for each of 2 estimator(s), found 1: ['a']")):
         GradientFlowDisplay.from_estimator([model, other], X, y, name="a")
+    with pytest.raises(TypeError, match="name must be a str or a list of str, found a int"):
+        GradientFlowDisplay.from_estimator(model, X, y, name=3)
+    with pytest.raises(TypeError, match=r"ax must be matplotlib Axes, found a list\. Pass None for new ones"):
+        GradientFlowDisplay.from_estimator(model, X, y, ax=[])
     with pytest.raises(ValueError, match="estimator is empty"):
         GradientFlowDisplay.from_estimator([], X, y)
 

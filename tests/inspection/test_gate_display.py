@@ -4,6 +4,7 @@ import itertools
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -105,6 +106,12 @@ def test_a_hundred_characters_are_all_there():
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
+def test_labels_of_a_series():
+    labels = pd.Series(list("abc"), index=[7, 8, 9])
+    display = GateDisplay.from_activations({"hidden": np.zeros((3, 2))}, labels=labels)
+    assert [text.get_text() for text in display.ax_[0].get_xticklabels()] == ["a", "b", "c"]
+
+
 def test_many_labels_leave_some_out():
     activations = {"hidden": np.zeros((400, 3))}
     display = GateDisplay.from_activations(activations, labels=[f"word{t}" for t in range(400)])
@@ -125,6 +132,9 @@ def test_many_labels_leave_some_out():
         ({"units": [7]}, ValueError, "units must hold whole numbers from 0 to 6, found [7]"),
         ({"units": [0.5]}, ValueError, "units must hold whole numbers"),
         ({"labels": ["a"]}, ValueError, "labels must hold one str for each of 8 time steps, found 1"),
+        ({"labels": 8}, TypeError, "labels must be a list of 8 str, found a int"),
+        ({"labels": "eight st"}, TypeError, "labels must be a list of 8 str, found a str"),
+        ({"ax": list("abcd")}, TypeError, "ax must be matplotlib Axes, found a str. Pass None"),
         ({"ax": [None]}, ValueError, "ax must be 4 axes, one for each of reset, update, candidate, hidden; found 1"),
     ],
 )
@@ -133,6 +143,12 @@ def test_bad_arguments_of_gates(arguments, error, text):
     model, _ = fitted(GRUClassifier, X)
     with pytest.raises(error, match=re.escape(text)):
         GateDisplay.from_estimator(model, X, **arguments)
+
+
+def test_no_sequence_at_all():
+    X = make_array(n=12)
+    with pytest.raises(ValueError, match=r"X is empty"):
+        GateDisplay.from_estimator(fitted(GRUClassifier, X)[0], X[:0])
 
 
 @pytest.mark.parametrize("make", [make_array, make_ragged])
