@@ -72,7 +72,7 @@ def make_adding_problem(
     References
     ----------
     .. [1] Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), experiment 4 (with values
-       in [-1, 1], ragged lengths, and the sum scaled).
+       in [-1, 1], ragged lengths, both marks in the first half, and the sum scaled).
     .. [2] Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015
        (values, target and length as here).
     .. [3] Arjovsky, Shah and Bengio, "Unitary evolution recurrent neural networks", ICML 2016 (one mark in each half).

@@ -7,13 +7,13 @@ import pytest
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text("utf-8"), re.DOTALL)
 
-
 PRINTED = {
     "pipeline": r"0\.9[5-9]",
     "steps": r"(0\.9[7-9]|1\.0)",
     "layer": "",
     "text": r"(0\.9[5-9]|1\.0)",
     "forecast": r"\(12, 1, 3\)",
+    "inspection": r"RNNRegressor: R\^2 -?0\.[01]\d, memory \d+ of 50 steps\nLSTMRegressor: R\^2 (0\.9|1\.0)",
 }
 
 

@@ -1,22 +1,30 @@
 """Warnings of gradients that vanish or explode: what is measured after a fit, and where the bounds lie.
 
 Vanishing. A gradient that is small at the beginning of a sequence is no fault by itself: where the answer lies at the
-end, there is nothing to learn there. It becomes one where nothing *can* be learned there, however much there is. Hence
-two conditions, both far from what healthy networks show. The sequences are long: `LONG` time steps at least. And in
-each of up to `SAMPLED` of the longest ones, no gradient of a state of the first layer within the first tenth reaches
-`VANISHED` of the largest one of the sequence. Against that, float32 resolves 1e-7: what is added to a weight's gradient
-is lost already at 1e-8. A tanh RNN with recurrent weights of spectral radius 0.8 comes down to 1e-26 in 270 steps, and
-an LSTM whose forget gates stay at sigmoid(1), where they begin, to 1e-37; an LSTM that had learned the adding problem
-over 200 steps kept 1e-1. Sequences of fewer steps are passed over on purpose: on the 150 steps of GunPoint an RNN at
-its defaults, which learns nothing there, has a share between 1 and 1e-40, by the seed and the size of the batches.
+end, there is nothing to learn there. What is told is that nothing *can* be learned there, however much there is. Hence
+two conditions. The sequences are long: `LONG` time steps at least. And in each of up to `SAMPLED` of the longest ones,
+no gradient of a state of the first layer within the first tenth reaches `VANISHED` of the largest one of the sequence.
+Against that, float32 resolves 1e-7: what is added to a weight's gradient is lost already at 1e-8. A tanh RNN with
+recurrent weights of spectral radius 0.8 comes down to 1e-26 in 270 steps, and an LSTM whose forget gates stay at
+sigmoid(1), where they begin, to 1e-37; an LSTM that had learned the adding problem over 200 steps kept 1e-1.
+
+A fit does not know where the answer lies. Measured on the sum of the last five of 300 steps (600 sequences, 25 epochs,
+three seeds): R^2 of 0.95 to 0.99, and shares under `VANISHED` in eight of nine fits at the defaults. Hence the "if" in
+the text, and hence `LONG`: of fits on 100 and on 150 steps (this sum, the adding problem, BasicMotions and GunPoint,
+the three cells, init "default" and "pytorch", three or five seeds) 30 of 132 came under `VANISHED`, of which 15 had
+learned what there was to learn. On the 150 steps of GunPoint an RNN at its defaults, which learns nothing there, has a
+share between 1 and 1e-40, by the seed and the size of the batches.
 
 Measured on the CPU, wherever the fit was. Not measured: after `partial_fit` (a fit has no end there), where
 ``bptt_steps`` is shorter than the longest sequence and cuts the gradient off by itself, and where the fit was
 interrupted or its loss was not finite.
 
 Exploding. The loss or the weights are not finite; or, in any epoch, the mean norm of the gradients before clipping was
-over `EXPLODED`, or `GROWN` times that of the first epoch and over `GROWN` too (a loss near 0 has gradients near 0: they
-may grow by such a factor and be small).
+over `EXPLODED`, or over `GROWN` and `GROWN` times what is usual: the norm of the first epoch or, where it is smaller,
+of the median epoch (with clipping a gradient may explode in the first epoch and be small ever after). A loss near 0 has
+gradients near 0: they may grow by such a factor and be small. Measured on seven data sets of `bench.data` (25 epochs,
+features standardised and not), the largest mean norm of an epoch was 53 at the defaults, of all cells; ReLU networks
+with init "irnn" had up to 3e9 in the first epoch, and 2 to 150 in the median one.
 """
 
 import warnings
@@ -123,9 +131,10 @@ def _vanished_text(training, found):
         remedies.insert(0, "an LSTM or a GRU")
     elif estimator.init != "chrono":
         remedies.insert(0, 'init="chrono"')
+    reach = f"more than {found.share:.1g} of its largest norm" if found.share else "any of it"
     return (
         f"The gradient dies on its way back through {found.n_steps} time steps: in none of the longest sequences does "
-        f"more than {found.share:.1g} of its largest norm reach the first tenth, so that nothing there can be learned. "
+        f"{reach} reach the first tenth, so that nothing there can be learned. "
         f"If what happens there matters, try {', or '.join(remedies)}. "
         "fastrecur.inspection.gradient_flow shows where it dies."
     )
@@ -133,12 +142,15 @@ def _vanished_text(training, found):
 
 def _exploded(training):
     norms = [epoch.norm for epoch in training.record.epochs]
-    worst = int(np.argmax(norms)) if norms else 0
-    if not norms or not (norms[worst] > EXPLODED or norms[worst] > GROWN * max(norms[0], 1.0)):
+    if not norms:
         return None
+    worst, usual = int(np.argmax(norms)), min(norms[0], float(np.median(norms)))
+    if norms[worst] <= EXPLODED and norms[worst] <= GROWN * max(usual, 1.0):
+        return None
+    told = "in the first one" if usual == norms[0] else "in the median epoch"
     return (
         f"The gradient explodes: its mean norm before clipping was {norms[worst]:.3g} in epoch {worst + 1}, and "
-        f"{norms[0]:.3g} in the first one. {_remedy(training)}"
+        f"{usual:.3g} {told}. {_remedy(training)}"
     )
 
 

@@ -85,8 +85,9 @@ def read_targets(inspected: Inspected, y: Any) -> NDArray:
             _check_labels(flat, estimator)
         else:
             n_targets = 1 if np.ndim(flat) < 2 else np.shape(flat)[1]
-            if n_targets != estimator.n_outputs_:
-                raise ValueError(f"y has {n_targets} target(s), but fit saw {estimator.n_outputs_}. Pass as many.")
+            n_seen = len(estimator._y_mean)  # of quantiles there are several outputs a target
+            if n_targets != n_seen:
+                raise ValueError(f"y has {n_targets} target(s), but fit saw {n_seen}. Pass as many.")
     values, _ = estimator._read_targets(y, sequences, np.ones(len(sequences)), True, None)
     return values
 

@@ -8,9 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrecur.inspection.figures import check_names, floor_of_log, line_marks, one_axes
+from fastrecur.inspection.figures import SMALL_LEGEND, check_names, floor_of_log, inches, line_marks, one_axes
 from fastrecur.inspection.fitted import recurrent_estimator
 from fastrecur.inspection.gradients import MEMORY, gradient_flow
+
+#: Inches of an axes below which its texts are smaller: else the legend would cover the lines.
+NARROW, LOW = 3.0, 2.0
 
 
 class GradientFlowDisplay:
@@ -160,14 +163,19 @@ class GradientFlowDisplay:
                 marks["marker"] = "o"
             self.lines_ += self.ax_.plot(np.arange(len(values)), floor_of_log(values), **(marks | kwargs))
         self.ax_.set_yscale("log")
-        self.ax_.set_xlabel("lag: time steps before the end")
-        self.ax_.set_ylabel(("relative " if self.relative else "") + r"$\|\partial E/\partial h_t\|$")
+        width, height = inches(self.ax_)
+        small = width < NARROW or height < LOW
+        size = "x-small" if small else "medium"
+        self.ax_.set_xlabel("lag: time steps before the end", fontsize=size)
+        self.ax_.set_ylabel(("relative " if self.relative else "") + r"$\|\partial E/\partial h_t\|$", fontsize=size)
+        self.ax_.tick_params(labelsize=size)
         self.ax_.grid(True, which="major", alpha=0.3)
         self.ax_.margins(x=0.01)
         if self.relative:
             label = f"effective memory ends ({MEMORY:g})"
             self.ax_.axhline(MEMORY, color="0.45", linewidth=0.9, zorder=0, label=label)
-        self.ax_.legend(loc="best", framealpha=0.85, fontsize="small", handlelength=3)
+        usual = {"loc": "best", "framealpha": 0.85, "fontsize": "small", "handlelength": 3}
+        self.ax_.legend(**(SMALL_LEGEND if small else usual))
         return self
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
-from fastrecur.inspection.figures import GATES_MAP, SIGNED_MAP, several_axes
+from fastrecur.inspection.figures import GATES_MAP, SIGNED_MAP, inches, several_axes, with_none_below
 from fastrecur.inspection.gates import SIGMOIDS, gate_activations
 from fastrecur.network.validation import check_count
 
 #: Labels of time steps that fit side by side, about, on an inch of the axis.
 LABELS_PER_INCH = 4
+
+#: The same of single characters, which are written smaller.
+CHARACTERS_PER_INCH = 14
 
 
 class GateDisplay:
@@ -106,7 +109,7 @@ class GateDisplay:
             If matplotlib is not installed.
         """
         check_count("index", index, least=0)
-        if index >= len(X):
+        if index >= len(X) > 0:  # that X is empty is told below
             raise ValueError(f"index={index} is none of the {len(X)} sequence(s) of X, 0 to {len(X) - 1}.")
         one = X.iloc[[index]] if hasattr(X, "iloc") else X[index : index + 1]
         activations = {
@@ -154,6 +157,8 @@ class GateDisplay:
             If ``activations`` is no dict of arrays of one shape (T, H), or there is not a label for each time step.
         """
         n_steps = len(next(iter(_of_one_sequence(activations).values())))
+        if labels is not None and np.ndim(labels) != 1:
+            raise TypeError(f"labels must be a list of {n_steps} str, found a {type(labels).__name__}.")
         if labels is not None and len(labels) != n_steps:
             raise ValueError(f"labels must hold one str for each of {n_steps} time steps, found {len(labels)}.")
         return cls(activations, labels=labels).plot(ax=ax, **kwargs)
@@ -193,22 +198,27 @@ class GateDisplay:
         return self
 
     def _mark_steps(self, n_steps):
-        """Labels of the time steps below the last map: as many as there is room for."""
-        axes = self.ax_[-1]
-        for other in self.ax_[:-1]:
-            other.tick_params(axis="x", labelbottom=False)
+        """Labels of the time steps below the maps that none lies below: as many as there is room for."""
+        marked = with_none_below(self.ax_)
+        for axes in self.ax_:
+            if axes not in marked:
+                axes.tick_params(axis="x", labelbottom=False)
+            elif self.labels is None:
+                axes.set_xlabel("time step")
         if self.labels is None:
-            axes.set_xlabel("time step")
             return
-        inches = axes.get_position().width * self.figure_.get_figwidth()
-        every = max(1, int(np.ceil(n_steps / (inches * LABELS_PER_INCH * 1.3))))
-        steps = np.arange(0, n_steps, every)
-        for one in self.ax_:
-            one.set_xticks(steps)
-        texts = [str(self.labels[t]) for t in steps]
-        upright = max(map(len, texts)) > 2 * inches * LABELS_PER_INCH / max(1, len(texts))
-        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if upright else {}
-        axes.set_xticklabels(texts, **turned)
+        texts = [str(label) for label in self.labels]
+        characters = max(map(len, texts)) == 1
+        room = inches(self.ax_[-1])[0] * (CHARACTERS_PER_INCH if characters else 1.3 * LABELS_PER_INCH)
+        steps = np.arange(0, n_steps, max(1, int(np.ceil(n_steps / room))))
+        texts = [texts[t] for t in steps]
+        options: dict[str, Any] = {"fontsize": "small"} if characters else {}
+        if not characters and max(map(len, texts)) * len(texts) > 1.5 * room:
+            options = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        for axes in self.ax_:
+            axes.set_xticks(steps)
+        for axes in marked:
+            axes.set_xticklabels(texts, **options)
 
 
 def _of_one_sequence(activations: Any) -> dict[str, NDArray]:
@@ -255,12 +265,21 @@ def _units(units: ArrayLike, n_units: int) -> NDArray:
 
 def _tokens(estimator: Any, X: Any) -> list[str] | None:
     """Words of the only sequence of X, where it is text and the pipeline tells them."""
-    if not isinstance(estimator, Pipeline) or not isinstance(X[0] if isinstance(X, list) else np.asarray(X)[0], str):
+    if not isinstance(X[0] if isinstance(X, list) else np.asarray(X)[0], str):
         return None
-    for place, (_, step) in enumerate(estimator.steps[:-1]):
-        vocabulary = getattr(step, "vocabulary_", None)
+    for step in list(_steps(estimator))[:-1]:
+        X, vocabulary = step.transform(X), getattr(step, "vocabulary_", None)
         if isinstance(vocabulary, Mapping):
-            (tokens,) = estimator[: place + 1].transform(X)
             words = {token: word for word, token in vocabulary.items()}
-            return [str(words.get(int(token), "?")) for token in np.ravel(tokens)]
+            return [str(words.get(int(token), "?")) for token in np.ravel(X[0])]
     return None
+
+
+def _steps(estimator: Any) -> Iterator[Any]:
+    """What an estimator is made of, pipelines within pipelines taken apart."""
+    if not isinstance(estimator, Pipeline):
+        yield estimator
+        return
+    for _, step in estimator.steps:
+        if step not in (None, "passthrough"):
+            yield from _steps(step)

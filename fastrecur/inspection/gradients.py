@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 from threadpoolctl import ThreadpoolController
 
+from fastrecur.estimators.quantiles import check_quantiles
 from fastrecur.inspection.fitted import Inspected, check_layer, inspect, read_targets
+from fastrecur.kernels.cpu.losses import QuantileTargets
 from fastrecur.network import flow
 from fastrecur.network.gradient import Targets
 from fastrecur.network.parameters import suffix
@@ -32,7 +34,8 @@ def gradient_flow(estimator: Any, X: Any, y: Any, *, layer: int = -1, targets: L
     training takes too.
 
     E is the loss of one sequence as `fit` sees it without regularisation: the cross entropy of its label, or half the
-    squared error of its standardised targets (the mean over K), with ``return_sequences`` the mean over its time steps.
+    squared error of its standardised targets (the mean over K; of a forecaster's quantiles the mean of their pinball
+    losses), with ``return_sequences`` the mean over its time steps.
     ``class_weight`` and ``sample_weight``, which compare sequences, are left out, and so is dropout.
 
     Parameters
@@ -185,6 +188,9 @@ def _losses(inspected: Inspected, y: Any, targets: str) -> Targets:
         weights[np.cumsum(lengths) - 1] = 1.0
     else:
         weights = np.repeat(1.0 / lengths, lengths)
+    levels = getattr(inspected.estimator, "quantiles", None)
+    if levels is not None:
+        return Targets("pinball", QuantileTargets(values, check_quantiles(levels)), weights)
     return Targets(inspected.estimator._loss, values, weights)
 
 

@@ -50,7 +50,8 @@ def permutation_importance(
         By time step, of sequences of different lengths: whether steps are counted from the first one on, or from the
         last one back (0 is the last one).
     scoring : str, callable, list or dict, default=None
-        A scorer, or several, as in scikit-learn's function of this name. None: the estimator's ``score``.
+        A scorer, or several, as in scikit-learn's function of this name. None: the estimator's ``score``. Of targets of
+        time steps in a list, which scikit-learn's metrics do not know, a callable (estimator, X, y) that joins them.
     n_repeats : int, default=5
     n_jobs : int or None, default=None
         Features or time steps at a time, through joblib.
@@ -104,7 +105,7 @@ def permutation_importance(
     exchange = _Exchange(X, by, align)
     given = {} if sample_weight is None else {"sample_weight": sample_weight}
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max + 1)  # the same exchanges for all
-    baseline = scorer(estimator, X, y, **given)
+    baseline = _baseline(scorer, scoring, estimator, X, y, given)
     scores = Parallel(n_jobs=n_jobs)(
         delayed(_scores)(estimator, exchange, which, y, scorer, given, n_repeats, seed) for which in range(exchange.n)
     )
@@ -114,6 +115,19 @@ def permutation_importance(
             for name in baseline
         }
     return _bunch(baseline, scores)
+
+
+def _baseline(scorer: Any, scoring: Any, estimator: Any, X: Any, y: Any, given: dict[str, Any]) -> Any:
+    """Score of X as it is; where a metric knows no list of targets of time steps, the error says what to pass."""
+    try:
+        return scorer(estimator, X, y, **given)
+    except (ValueError, TypeError) as error:
+        if scoring is None or not isinstance(y, list | tuple) or not len(y) or not np.ndim(y[0]):
+            raise
+        raise ValueError(
+            f"scoring={scoring!r} does not take y, a list of arrays of targets of time steps: {error}. Pass None for "
+            "the estimator's score, or a callable (estimator, X, y) that joins the arrays."
+        ) from error
 
 
 def _refuse_text(estimator: Any, X: Any) -> None:

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastrecur.inspection.figures import floor_of_log, line_marks, several_axes
+from fastrecur.inspection.figures import (
+    SMALL_LEGEND,
+    floor_of_log,
+    inches,
+    line_marks,
+    several_axes,
+    with_none_below,
+)
 from fastrecur.inspection.fitted import recurrent_estimator
 
 #: Inches of an axes below which its texts are smaller and its legend lies within.
@@ -78,7 +85,8 @@ class LossCurveDisplay:
         ----------
         estimator : fitted estimator of fastrecur, or Pipeline that ends with one
         scale : {"linear", "log"}, default="linear"
-            Of the loss. (The norm's is logarithmic where it spans more than a power of ten.)
+            Of the loss. (The norm's is logarithmic where it spans, with the line of clipping, more than a power of
+            ten.)
         name : str, optional
             Above the figure; the estimator's class by default.
         ax : array of 2 matplotlib Axes, optional
@@ -141,16 +149,17 @@ class LossCurveDisplay:
         whole = importlib.import_module("matplotlib.ticker").MaxNLocator
         for axes in self.ax_:
             axes.xaxis.set_major_locator(whole(nbins="auto", integer=True, min_n_ticks=1))
+        for axes in with_none_below(self.ax_):
+            axes.set_xlabel("epoch", fontsize=self._text(axes)[0])
         return self
 
     def _text(self, axes):
         """Font size of an axes, and what its legend needs to lie within small ones (nothing for others)."""
-        box = axes.get_position()
-        small = box.width * self.figure_.get_figwidth() < NARROW or box.height * self.figure_.get_figheight() < LOW
-        if not small:
+        width, height = inches(axes)
+        if width >= NARROW and height >= LOW:
             return "medium", {}
         axes.tick_params(labelsize="x-small")
-        return "x-small", {"loc": "best", "fontsize": "xx-small", "handlelength": 2, "framealpha": 0.85}
+        return "x-small", SMALL_LEGEND
 
     def _draw_loss(self, epochs, scale, kwargs):
         axes = self.ax_[0]
@@ -184,8 +193,10 @@ class LossCurveDisplay:
         norms = floor_of_log(self.grad_norm_curve)
         axes.plot(epochs, norms, **(line_marks(2) | _points(epochs) | {"label": "before clipping"} | kwargs))
         axes.lines[-1].set_linestyle("-")
-        positive = norms[norms > 0]
-        if len(positive) and positive.max() > 10 * positive.min():
+        shown = norms[norms > 0]
+        if self.max_grad_norm is not None:
+            shown = np.append(shown, self.max_grad_norm)
+        if len(shown) and shown.max() > 10 * shown.min():  # far apart, one of them would lie on the frame
             axes.set_yscale("log")
         if self.max_grad_norm is not None:
             label = f"clipped at {self.max_grad_norm:g}"
@@ -194,7 +205,6 @@ class LossCurveDisplay:
                 label += f"({np.mean(np.asarray(self.clip_fraction)):.0%} of the steps)"
             axes.axhline(self.max_grad_norm, color="black", linestyle=":", linewidth=1.5, label=label)
         axes.set_ylabel("gradient's norm", fontsize=size)
-        axes.set_xlabel("epoch", fontsize=size)
         axes.grid(True, alpha=0.3)
         axes.legend(**(within or {"loc": "best", "framealpha": 0.85, "fontsize": "small", "handlelength": 3}))
 

@@ -51,11 +51,13 @@ def test_small_recurrent_weights_are_caught():
 
 def test_the_figure_is_the_one_of_gradient_flow(monkeypatch):
     X, y = make_adding_problem(40, 210, random_state=0)
-    model = planted()
+    model = planted(init="default")
     monkeypatch.setattr(gradient_warnings, "VANISHED", 2.0)
     ((_, text),) = gradient_warnings_of(model, X, y)
     hidden = gradient_flow(model, X, y, layer=0).hidden[:16]
-    assert f"{(hidden[:, :21].max(axis=1) / hidden.max(axis=1)).max():.1g} of" in text
+    share = (hidden[:, :21].max(axis=1) / hidden.max(axis=1)).max()
+    assert 0 < share < 1
+    assert f"more than {share:.1g} of its largest norm reach" in text
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -111,6 +113,21 @@ def test_remedies_of_a_gradient_that_vanishes_are_none_that_are_taken_already(ce
     training = SimpleNamespace(estimator=estimator, model=SimpleNamespace(cell=cell))
     text = gradient_warnings._vanished_text(training, gradient_warnings.Vanished(300, 1e-20))
     assert told in text
+
+
+def test_nothing_at_all_is_told_in_words():
+    training = SimpleNamespace(estimator=GRURegressor(), model=SimpleNamespace(cell="gru"))
+    text = gradient_warnings._vanished_text(training, gradient_warnings.Vanished(300, 0.0))
+    assert "in none of the longest sequences does any of it reach the first tenth, so" in text
+
+
+def test_the_public_docstrings_state_the_bounds():
+    vanishing, exploding = VanishingGradientWarning.__doc__, ExplodingGradientWarning.__doc__
+    for part in (f"of {gradient_warnings.LONG} time steps", f"{gradient_warnings.SAMPLED} longest", "1e-12"):
+        assert part in vanishing
+    assert float("1e-12") == gradient_warnings.VANISHED
+    for bound in (gradient_warnings.EXPLODED, gradient_warnings.GROWN):
+        assert f"over {bound:g}".replace("e+0", "e") in exploding
 
 
 def test_ragged_sequences_and_early_stopping(monkeypatch):
@@ -256,6 +273,21 @@ def test_a_norm_that_grows_past_the_bound(monkeypatch):
     assert "was 1.2e+03 in epoch 2, and 0.5 in the first one" in text
     assert "Lower max_grad_norm=1" in text
     assert len(with_norms([2e6])) == 1
+    assert with_norms([2e5, 300.0, 300.0]) == []
+    ((_, text),) = with_norms([2e5, 3.0, 1.0, 1.0, 0.5])
+    assert "was 2e+05 in epoch 1, and 1 in the median epoch" in text
+
+
+@pytest.mark.filterwarnings(ONLY)
+def test_a_gradient_that_explodes_in_the_first_epoch_and_is_clipped():
+    X, y = make_adding_problem(100, 60, random_state=0)
+    options = {"nonlinearity": "relu", "init": "irnn", "learning_rate_init": 0.03, "max_iter": 10, "random_state": 0}
+    model = RNNRegressor(16, **options)
+    ((category, text),) = gradient_warnings_of(model, X, y)
+    assert category is ExplodingGradientWarning
+    assert 1e3 < model.grad_norm_curve_[0] < 1e6
+    assert max(model.grad_norm_curve_[1:]) < 100
+    assert "in epoch 1, and" in text
 
 
 def test_a_filter_for_convergence_warnings_holds():

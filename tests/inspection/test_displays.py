@@ -3,39 +3,25 @@
 import re
 import sys
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 
 from fastrecur import GRUClassifier, LSTMClassifier, RNNClassifier
-from fastrecur.inspection import GateDisplay, GradientFlowDisplay, LossCurveDisplay, gate_activations, gradient_flow
+from fastrecur.inspection import (
+    GateDisplay,
+    GradientFlowDisplay,
+    LossCurveDisplay,
+    figures,
+    gradient_flow,
+)
 from tests.estimators.data import make_array, make_ragged
 from tests.inspection.data import fitted
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(autouse=True)
-def plt(monkeypatch):
-    """Draw into memory; the figures are closed afterwards."""
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
-
-    yield plt
-    plt.close("all")
-
-
-class Words(TransformerMixin, BaseEstimator):
-    """Words separated by spaces as tokens, with a ``vocabulary_``."""
-
-    def fit(self, X, y=None):
-        self.vocabulary_ = {word: token for token, word in enumerate(sorted({w for x in X for w in x.split()}))}
-        return self
-
-    def transform(self, X):
-        return [np.array([self.vocabulary_[word] for word in x.split()]) for x in X]
+pytestmark = [
+    pytest.mark.usefixtures("plt"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 
 # --- the gradient's flow ---------------------------------------------------------------------------------------------
@@ -82,6 +68,10 @@ def test_flow_names():
         assert [line.get_label() for line in display.lines_] == expected
     with pytest.raises(ValueError, match=re.escape("one name for each of 2 estimator(s), found 1: ['a']")):
         GradientFlowDisplay.from_estimator([model, other], X, y, name="a")
+    with pytest.raises(TypeError, match="name must be a str or a list of str, found a int"):
+        GradientFlowDisplay.from_estimator(model, X, y, name=3)
+    with pytest.raises(TypeError, match=r"ax must be matplotlib Axes, found a list\. Pass None for new ones"):
+        GradientFlowDisplay.from_estimator(model, X, y, ax=[])
     with pytest.raises(ValueError, match="estimator is empty"):
         GradientFlowDisplay.from_estimator([], X, y)
 
@@ -113,107 +103,22 @@ def test_flow_that_is_lost_at_once_is_seen():
     assert np.isfinite(line.get_ydata()).sum() == 1  # a logarithmic axis has no place for 0
 
 
-# --- gates -----------------------------------------------------------------------------------------------------------
+def test_no_two_lines_look_alike():
+    marks = [figures.line_marks(k) for k in range(49)]
+    assert len({(one["color"], str(one["linestyle"])) for one in marks}) == 49
+    for block in (marks[:7], marks[7:14]):
+        assert len({one["color"] for one in block}) == len({str(one["linestyle"]) for one in block}) == 7
 
 
-@pytest.mark.parametrize("make", [make_array, make_ragged])
-def test_gates_of_one_sequence(make):
-    X = make(n=12)
-    model, _ = fitted(LSTMClassifier, X)
-    display = GateDisplay.from_estimator(model, X, index=4)
-    assert [ax.get_ylabel() for ax in display.ax_] == [
-        "forget", "input", "candidate", "output", "cell", "hidden",
-    ]  # fmt: skip
-    gates = gate_activations(model, X)
-    for image, name in zip(display.images_, gates, strict=True):
-        np.testing.assert_allclose(image.get_array(), gates[name][4].T, atol=1e-12)
-        low, high = image.get_clim()
-        assert (low, high) == (0, 1) if name in ("forget", "input", "output") else low == -high
-    assert display.images_[2].get_clim() == (-1, 1)
-    assert display.ax_[-1].get_xlabel() == "time step"
-    display.figure_.canvas.draw()
-
-
-def test_gates_of_some_units_on_given_axes(plt):
-    X = make_array(n=12)
-    model, _ = fitted(GRUClassifier, X, num_layers=2, bidirectional=True)
-    figure, axes = plt.subplots(1, 2)
-    display = GateDisplay.from_estimator(
-        model, X, names=["update", "hidden"], units=[5, 0], layer=0, direction="reverse", ax=axes, alpha=0.5
-    )
-    assert display.figure_ is figure
-    update = gate_activations(model, X, layer=0, direction="reverse")["update"]
-    np.testing.assert_allclose(display.images_[0].get_array(), update[0][:, [5, 0]].T)
-    assert display.images_[0].get_alpha() == 0.5
-    alone = GateDisplay.from_estimator(model, X, names=["hidden"], units=3, ax=plt.subplots()[1])
-    assert alone.images_[0].get_array().shape == (1, 8)
-
-
-def test_tokens_stand_on_the_axis_where_x_is_text():
-    X = ["so very good", "good", "not good at all"] * 8
-    model = make_pipeline(Words(), LSTMClassifier(4, embedding_dim=3, max_iter=2, random_state=0))
-    model.fit(X, np.arange(24) % 2)
-    display = GateDisplay.from_estimator(model, X, index=2)
-    assert [text.get_text() for text in display.ax_[-1].get_xticklabels()] == ["not", "good", "at", "all"]
-    assert display.labels == ["not", "good", "at", "all"]
-    assert GateDisplay.from_estimator(model[-1], model[0].transform(X), index=2).labels is None
-    tokens = GateDisplay.from_estimator(model[-1], model[0].transform(X), labels=["so", "very", "good"])
-    assert tokens.ax_[-1].get_xticklabels()[1].get_text() == "very"
-
-
-def test_many_labels_leave_some_out():
-    activations = {"hidden": np.zeros((400, 3))}
-    display = GateDisplay.from_activations(activations, labels=[f"word{t}" for t in range(400)])
-    labels = [text.get_text() for text in display.ax_[-1].get_xticklabels()]
-    assert labels[0] == "word0"
-    assert 10 < len(labels) < 80
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "text"),
-    [
-        ({"index": 12}, ValueError, "index=12 is none of the 12 sequence(s)"),
-        ({"index": -1}, ValueError, "index must be at least 0"),
-        ({"index": 1.0}, TypeError, "index must be an int"),
-        ({"names": ["open"]}, ValueError, "names must be some of ['reset', 'update', 'candidate', 'hidden']"),
-        ({"names": []}, ValueError, "names must be some of"),
-        ({"names": "hidden"}, TypeError, "names must be a list of names, found the str 'hidden'. Pass ['hidden']"),
-        ({"units": [7]}, ValueError, "units must hold whole numbers from 0 to 6, found [7]"),
-        ({"units": [0.5]}, ValueError, "units must hold whole numbers"),
-        ({"labels": ["a"]}, ValueError, "labels must hold one str for each of 8 time steps, found 1"),
-        ({"ax": [None]}, ValueError, "ax must be 4 axes, one for each of reset, update, candidate, hidden; found 1"),
-    ],
-)
-def test_bad_arguments_of_gates(arguments, error, text):
-    X = make_array(n=12)
-    model, _ = fitted(GRUClassifier, X)
-    with pytest.raises(error, match=re.escape(text)):
-        GateDisplay.from_estimator(model, X, **arguments)
-
-
-@pytest.mark.parametrize("make", [make_array, make_ragged])
-def test_activations_of_several_sequences_are_refused(make):
-    X = make(n=12)
-    gates = gate_activations(fitted(GRUClassifier, X)[0], X)
-    with pytest.raises(ValueError, match=r"activations\['reset'\] must have shape \(T, H\), of one sequence"):
-        GateDisplay.from_activations(gates)
-    display = GateDisplay.from_activations({name: values[2] for name, values in gates.items()})
-    np.testing.assert_array_equal(display.images_[-1].get_array(), gates["hidden"][2].T)
-
-
-@pytest.mark.parametrize(
-    ("activations", "error", "text"),
-    [
-        ({}, ValueError, "activations is empty"),
-        (np.zeros((3, 2)), TypeError, "activations must be a dict of arrays of shape (T, H) by name, found a ndarray"),
-        ({"hidden": np.zeros(3)}, ValueError, "activations['hidden'] must have shape (T, H) without empty axes"),
-        ({"a": np.zeros((3, 2)), "b": np.zeros((3, 4))}, ValueError, "one shape (T, H), found shapes [(3, 2), (3, 4)]"),
-    ],
-    ids=range(4),
-)
-def test_bad_activations(activations, error, text):
-    with pytest.raises(error, match=re.escape(text)):
-        GateDisplay.from_activations(activations)
+def test_legend_of_a_small_axes_lies_within_and_leaves_room(plt):
+    figure, ax = plt.subplots(figsize=(3, 2.2), layout="constrained")
+    by_lag = {f"bidirectional LSTM {k}": 10.0 ** -(k * np.arange(50)) for k in range(6)}
+    GradientFlowDisplay(by_lag).plot(ax)
+    figure.canvas.draw()
+    legend, box = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert box.x0 <= legend.x0 < legend.x1 <= box.x1
+    assert box.y0 <= legend.y0 < legend.y1 <= box.y1
+    assert legend.width * legend.height < 0.5 * box.width * box.height
 
 
 # --- the loss --------------------------------------------------------------------------------------------------------
@@ -268,6 +173,21 @@ def test_epochs_are_whole_numbers():
         assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
+@pytest.mark.parametrize(
+    ("norms", "clipped", "scale"),
+    [
+        ([0.9, 1.5], 1.0, "linear"),
+        ([0.9, 1.5], None, "linear"),
+        ([0.9, 9.5], None, "log"),
+        ([0.9, 1.5], 100.0, "log"),
+        ([90.0, 150.0], 1.0, "log"),
+        ([0.0, 0.0], 1.0, "linear"),
+    ],
+)
+def test_norm_and_clipping_line_are_told_apart(norms, clipped, scale):
+    assert LossCurveDisplay([2.0, 1.0], norms, max_grad_norm=clipped).plot().ax_[1].get_yscale() == scale
+
+
 @pytest.mark.parametrize("scores", [None, [0.2, 0.4, 0.6, 0.8]])
 def test_texts_of_small_axes_do_not_overlap(scores, plt):
     epochs = np.arange(1, 5)
@@ -290,6 +210,36 @@ def test_a_fit_without_a_whole_epoch_is_an_error_that_says_so():
     assert model.loss_curve_ == []
     with pytest.raises(ValueError, match="loss_curve is empty: the fit has no whole epoch to draw"):
         LossCurveDisplay.from_estimator(model)
+
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+
+
+def test_axes_that_none_lies_below_are_labelled(plt):
+    activations = {"update": np.zeros((5, 3)), "hidden": np.zeros((5, 3))}
+    for shape, labelled in (((1, 2), [True, True]), ((2, 1), [False, True])):
+        figure, axes = plt.subplots(*shape, layout="constrained")
+        GateDisplay.from_activations(activations, labels=list("abcde"), ax=axes)
+        figure.canvas.draw()
+        shown = [[text.get_text() for text in ax.get_xticklabels() if text.get_visible()] for ax in axes]
+        assert [texts == list("abcde") for texts in shown] == labelled
+        figure, axes = plt.subplots(*shape, layout="constrained")
+        GateDisplay.from_activations(activations, ax=axes)
+        assert [bool(ax.get_xlabel()) for ax in axes] == labelled
+        figure, axes = plt.subplots(*shape, layout="constrained")
+        LossCurveDisplay([2.0, 1.0], [1.0, 1.0]).plot(axes)
+        assert [bool(ax.get_xlabel()) for ax in axes] == labelled
+
+
+def test_part_of_a_figure_will_do(plt):
+    """A SubFigure has no size in inches of its own."""
+    activations = {"hidden": np.zeros((4, 3))}
+    left, right = plt.figure(layout="constrained").subfigures(1, 2)
+    assert GradientFlowDisplay({"a": np.ones(3)}).plot(left.subplots()).figure_ is left
+    axes = right.subplots(3)
+    assert LossCurveDisplay([2.0, 1.0], [1.0, 1.0]).plot(axes[:2]).figure_ is right
+    assert GateDisplay.from_activations(activations, labels=list("abcd"), ax=axes[2]).figure_ is right
+    left.canvas.draw()
 
 
 # --- matplotlib is an extra ------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastrecur import GRUClassifier, LSTMClassifier, LSTMRegressor, RNNClassifier
+from fastrecur.estimators.quantiles import pinball_losses
+from fastrecur.forecasting import GRUForecaster
 from fastrecur.inspection import gradient_flow, input_gradients
 from fastrecur.inspection.gradients import effective_memory
 from fastrecur.preprocessing import PerTimestep
@@ -235,6 +237,30 @@ def test_a_pipeline_transforms_x():
     scaled = pipeline[0].transform(X)
     np.testing.assert_array_equal(gradient_flow(pipeline, X, y).hidden, gradient_flow(model, scaled, y).hidden)
     np.testing.assert_array_equal(input_gradients(pipeline, X, y), input_gradients(model, scaled, y))
+
+
+@pytest.mark.parametrize("quantiles", [None, [0.1, 0.5, 0.9]])
+def test_the_network_of_a_forecaster(quantiles):
+    """E of quantiles is the mean of their pinball losses."""
+    options = {"hidden_size": 4, "max_iter": 3, "random_state": 0, "dtype": "float64"}
+    rng = np.random.default_rng(1)
+    model = GRUForecaster(5, 2, quantiles=quantiles, **options).fit(rng.normal(size=60)).network_
+    X, y = rng.normal(size=(4, 5, 1)), rng.normal(size=(4, 2))
+    scaled = ((y - model._y_mean) / model._y_scale)[:, :, np.newaxis]
+
+    def total(X):
+        z = model.transform(X) @ model.weights_["head_weight"].T + model.weights_["head_bias"]
+        errors = z.reshape(4, 2, -1) - scaled
+        if quantiles is None:
+            return 0.5 * np.mean(errors**2, axis=(1, 2)).sum()
+        return pinball_losses(errors, np.array(quantiles)).mean(axis=(1, 2)).sum()
+
+    moved = X.copy()
+    expected = central_differences(moved, lambda: total(moved))
+    np.testing.assert_allclose(input_gradients(model, X, y), expected, rtol=1e-5, atol=1e-9)
+    assert gradient_flow(model, X, y).hidden.shape == (4, 5)
+    with pytest.raises(ValueError, match=r"y has 6 target\(s\), but fit saw 2"):
+        gradient_flow(model, X, np.ones((4, 6)))
 
 
 def test_weights_of_classes_do_not_count():

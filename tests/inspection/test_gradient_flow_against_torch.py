@@ -64,13 +64,14 @@ def loss(torch, model, outputs, y, targets):
     if is_classifier(model):
         labels = torch.as_tensor(np.searchsorted(model.classes_, y))
         return torch.nn.functional.cross_entropy(z, labels)
-    wanted = torch.as_tensor((np.asarray(y) - model._y_mean[0]) / model._y_scale[0]).to(z.dtype)
-    return 0.5 * torch.nn.functional.mse_loss(z[..., 0], wanted)
+    wanted = (np.reshape(y, tuple(z.shape)) - model._y_mean) / model._y_scale
+    return 0.5 * torch.nn.functional.mse_loss(z, torch.as_tensor(wanted).to(z.dtype))
 
 
 def autograd(torch, model, x, y, layer, targets):
     """Norms of the gradients of the states, by name, and the gradient of x."""
-    x = torch.tensor(np.asarray(x, model.dtype), requires_grad=True)
+    x = np.asarray(x) if model.embedding_dim is None else model.weights_["embedding"][x]
+    x = torch.tensor(x.astype(model.dtype), requires_grad=True)
     outputs, kept = unrolled(torch, model, x)
     loss(torch, model, outputs, y, targets).backward()
     norms = {}
@@ -111,11 +112,33 @@ def test_deep(torch, cell, pooling, layer):
 
 @pytest.mark.parametrize("targets", ["all", "last"])
 @pytest.mark.parametrize("classes", [CLASSIFIERS, REGRESSORS], ids=["classifier", "regressor"])
-def test_targets_of_time_steps(torch, classes, targets):
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_targets_of_time_steps(torch, cell, bidirectional, classes, targets):
     X = FORMS["ragged"](n=16)
-    y = step_targets(classes["lstm"], X)
-    model, _ = fitted(classes["lstm"], X, y, return_sequences=True, num_layers=2)
-    assert_equal(torch, model, X, y, targets=targets)
+    y = step_targets(classes[cell], X)
+    model, _ = fitted(classes[cell], X, y, return_sequences=True, num_layers=2, bidirectional=bidirectional)
+    for layer in (0, 1):
+        assert_equal(torch, model, X, y, layer, targets)
+
+
+@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_several_targets(torch, cell, steps):
+    """E is the mean over the K targets."""
+    X = FORMS["ragged"](n=16)
+    totals = [np.cumsum(x[:, :2] * [1, 5], axis=0) for x in X]
+    y = totals if steps else np.array([total[-1] for total in totals])
+    model, _ = fitted(REGRESSORS[cell], X, y, return_sequences=steps, num_layers=2, bidirectional=True)
+    assert model.n_outputs_ == 2
+    assert_equal(torch, model, X, y)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_tokens(torch, cell):
+    X = [(np.abs(x[:, 0]) * 5).astype(int) for x in FORMS["ragged"](n=16)]
+    model, y = fitted(CLASSIFIERS[cell], X, np.arange(16) % 3, embedding_dim=4, bidirectional=True)
+    assert_equal(torch, model, X, y)
 
 
 def test_relu(torch):

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import sklearn.inspection
 from sklearn.impute import SimpleImputer
-from sklearn.metrics import make_scorer
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.pipeline import make_pipeline
 
 from fastrecur import GRUClassifier, LSTMRegressor, RNNClassifier
@@ -161,6 +161,22 @@ def test_targets_of_time_steps_and_scorers():
         lambda y, predicted: -np.mean([np.abs(a - b).max() for a, b in zip(y, predicted, strict=True)])
     )
     assert permutation_importance(model, X, y, scoring=negative).importances.shape == (3, 5)
+
+
+def test_metrics_that_know_no_lists_of_targets_are_told_what_to_pass():
+    X = make_ragged(n=20)
+    y = step_targets(RNNClassifier, X)
+    model, _ = fitted(RNNClassifier, X, y, return_sequences=True)
+    with pytest.raises(ValueError, match=r"scoring='accuracy' does not take y, .*Pass None .* or a callable"):
+        permutation_importance(model, X, y, scoring="accuracy")
+
+    def joined(estimator, X, y):
+        return accuracy_score(np.concatenate(y), np.concatenate(estimator.predict(X)))
+
+    found, own = (permutation_importance(model, X, y, scoring=one, random_state=0) for one in (joined, None))
+    np.testing.assert_allclose(found.importances, own.importances)
+    with pytest.raises(ValueError, match=r"^X has 2 features"):
+        permutation_importance(model, [x[:, :2] for x in X], y)
 
 
 def test_jobs_and_seeds_do_not_matter():
