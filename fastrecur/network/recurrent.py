@@ -184,13 +184,14 @@ class RecurrentStack:
             self._forward_together(direction, trace)
             return
         common = direction.w, direction.bias, trace.inputs[k], direction.n_features, trace.steps[d], trace.states[k], d
-        gates, rest = trace.gates[key], (trace.masked[k], trace.masks[key], trace.shards[k])
+        shards = trace.shards[k]
+        gates, rest = trace.gates[key], (trace.masked[k], trace.masks[key], shards)
         if self.cell == "rnn":
-            elman.rnn_forward(*common, gates, self.relu, *rest)
+            elman.rnn_forward.of(shards)(*common, gates, self.relu, *rest)
         elif self.cell == "gru":
-            gru.gru_forward(*common, gates, trace.record, *rest)
+            gru.gru_forward.of(shards)(*common, gates, trace.record, *rest)
         else:
-            lstm.lstm_forward(*common, trace.cells[key], gates, trace.record, *rest)
+            lstm.lstm_forward.of(shards)(*common, trace.cells[key], gates, trace.record, *rest)
 
     def _forward_together(self, direction, trace):
         k, d, key = direction.layer, direction.direction, direction.index
@@ -329,13 +330,14 @@ class RecurrentStack:
             self._gate_gradient_together(direction, trace, back, dy)
             return
         common = back.hidden[key], trace.steps[d], trace.states[k], d
-        gates, dh, rest = back.gates[key], back.dh[key], (trace.masks[key], back.row_shards[key])
+        shards = back.row_shards[key]
+        gates, dh, rest = back.gates[key], back.dh[key], (trace.masks[key], shards)
         if self.cell == "rnn":
-            elman.rnn_backward(*common, gates, dy, dh, self.relu, *rest)
+            elman.rnn_backward.of(shards)(*common, gates, dy, dh, self.relu, *rest)
         elif self.cell == "gru":
-            gru.gru_backward(*common, gates, dy, dh, dh if back.kept is None else back.kept, *rest)
+            gru.gru_backward.of(shards)(*common, gates, dy, dh, dh if back.kept is None else back.kept, *rest)
         else:
-            lstm.lstm_backward(*common, trace.cells[key], gates, dy, dh, back.dc[key], *rest)
+            lstm.lstm_backward.of(shards)(*common, trace.cells[key], gates, dy, dh, back.dc[key], *rest)
 
     def _gate_gradient_together(self, direction, trace, back, dy):
         key, d, k = direction.index, direction.direction, direction.layer
@@ -350,10 +352,11 @@ class RecurrentStack:
 
     def _weight_gradient(self, direction, trace, back, grads):
         key, k, d = direction.index, direction.layer, direction.direction
-        products.weight_gradient(
+        shards = back.weight_shards[key]
+        products.weight_gradient.of(shards)(
             back.gates[key], trace.inputs[k], direction.n_features, trace.masked[k], d, back.segments[d],
             back.dw[key], back.dbias[key], direction.vectors, direction.layout.first_hidden, back.scratch[key],
-            direction.maps, direction.arrays(grads), back.weight_shards[key],
+            direction.maps, direction.arrays(grads), shards,
         )  # fmt: skip
 
     def _input_gradient(self, direction, back):
