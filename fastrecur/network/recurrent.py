@@ -326,7 +326,7 @@ class RecurrentStack:
     def _gate_gradient(self, direction, trace, back, dy):
         """The recurrence, backwards: gradients of the pre-activations, over the gates; ``dh``, ``dc`` in place."""
         key, d, k = direction.index, direction.direction, direction.layer
-        if trace.teams[k] is not None:
+        if back.teams[k] is not None:
             self._gate_gradient_together(direction, trace, back, dy)
             return
         common = back.hidden[key], trace.steps[d], trace.states[k], d
@@ -342,7 +342,7 @@ class RecurrentStack:
     def _gate_gradient_together(self, direction, trace, back, dy):
         key, d, k = direction.index, direction.direction, direction.layer
         common = back.hidden[key], trace.steps[d], trace.states[k], d
-        gates, dh, rest = back.gates[key], back.dh[key], (team.new_meeting(len(trace.teams[k]) - 1), trace.teams[k])
+        gates, dh, rest = back.gates[key], back.dh[key], (team.new_meeting(len(back.teams[k]) - 1), back.teams[k])
         if self.cell == "rnn":
             elman.rnn_backward_together(*common, gates, dy, dh, self.relu, *rest)
         elif self.cell == "gru":

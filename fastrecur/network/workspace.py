@@ -109,8 +109,7 @@ class Trace:
         self.between, self.recurrent, self.dropout = between, recurrent, None
         self.steps = [packing.steps(d) for d in range(stack.n_directions)]
         self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
-        alone = 1 if recurrent else n_threads
-        self.teams = [threads.team_shards(packing.lengths, layer[0].w.size, alone) for layer in stack.layers]
+        self.teams = _teams(stack, packing, 1 if recurrent else n_threads)
         take, states_shape = workspace.take, stack.states_shape(packing)
         below = [take(("h", k), *states_shape) for k in range(stack.num_layers - 1)]
         self._states_shape = states_shape
@@ -162,6 +161,10 @@ class Trace:
         return self._back[n_threads]
 
 
+def _teams(stack, packing, n_threads):
+    return [threads.team_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
+
+
 class BackwardTrace:
     """Buffers of the backward pass of a `Trace`, and how its work is shared out.
 
@@ -177,6 +180,8 @@ class BackwardTrace:
         By layer and direction; the last two are W_hh and W_ih, transposed in panels.
     segments : list of int64 arrays
         Where the previous states lie, by direction.
+    teams : list of int64 arrays or None
+        As in `Trace`.
     row_shards, weight_shards, packed_shards : list of int64 arrays
         By layer and direction: rows of the batch, of dW, and packed rows for each thread.
     """
@@ -191,6 +196,7 @@ class BackwardTrace:
         self.gates, self.dw, self.dbias, self.scratch, self.transposed = [], [], [], [], []
         self.hidden = [direction.transposed_hidden(stack.parameters) for direction in stack.directions]
         self.segments = [packing.segments(d) for d in range(stack.n_directions)]
+        self.teams = _teams(stack, packing, 1 if trace.recurrent else n_threads)
         self.row_shards, self.weight_shards, self.packed_shards = [], [], []
         for direction in stack.directions:
             key, layout = direction.index, direction.layout

@@ -377,13 +377,16 @@ def test_nan_stays_in_its_row(cell, dtype):
         np.testing.assert_array_equal(actual[d, others], expected[d, others])
 
 
-def test_backward_shares_only_while_it_may_itself(monkeypatch):
+@pytest.mark.parametrize("n_rows", [1, 7])
+def test_backward_shares_only_while_it_may_itself(n_rows, monkeypatch):
     """Under workqueue two calls that share at once end the process: what forward was allowed does not count."""
     monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(threads, "WORTH_A_MEETING", 1)
     monkeypatch.setattr(threads, "_layer", lambda: "workqueue")
-    shares, kernel = [], lstm.lstm_backward
-    monkeypatch.setattr(lstm, "lstm_backward", lambda *args: (shares.append(len(args[-1]) - 1), kernel(*args)))
-    problems = make("lstm", (5,) * 7, 3, 17)
+    shares = []
+    for kernel in (lstm.lstm_backward, lstm.lstm_backward_together):
+        monkeypatch.setattr(kernel, "of", lambda s, of=kernel.of: shares.append(len(s) - 1) or of(s))
+    problems = make("lstm", (5,) * n_rows, 3, 17)
     *_, stack, _, trace = forward(problems, "float32", 2, record=True)
     with threads._one_at_a_time:  # another Python thread is inside
         stack.backward(trace, stack.parameters.zeros_like(), 2)
