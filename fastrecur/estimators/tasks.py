@@ -21,6 +21,7 @@ class Tasks:
         self._root = self._epoch = None
         if not silent:
             self._root = estimator._init_callback_context(max_subtasks=training.n_epochs_left)
+        self._heard = bool(getattr(estimator, "_skl_callbacks", ()))  # without, no one is told of the epochs
 
     def _tell(self, context, event):
         attributes = self._training.attributes_so_far
@@ -34,13 +35,13 @@ class Tasks:
 
     def begin(self):
         """An epoch begins, unless one is under way."""
-        if self._root is not None and self._epoch is None:
+        if self._root is not None and self._heard and self._epoch is None:
             self._epoch = self._root.subcontext(task_name="epoch")
             self._tell(self._epoch, "begin")
 
     def end(self):
         """An epoch ended; returns whether a callback asks to stop."""
-        if self._root is None:
+        if self._epoch is None:
             return False
         epoch, self._epoch = self._epoch, None
         return bool(self._tell(epoch, "end"))

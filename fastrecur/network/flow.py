@@ -54,12 +54,11 @@ class _StateFlow(Gradient):
             else:
                 self._whole(batch, 1.0, None)
 
-    def _backward(self, piece, trace, **gradient):
-        dy = gradient.get("dy")
+    def _backward(self, piece, trace, dy, dlast=None):
         stack, packing = self.model.stack, trace.packing
         with threads.team(self._n_threads) as n_threads:
             back = trace.back(stack, n_threads)
-            stack._pad_state_gradient(packing, stack._by_direction(gradient.get("dlast")), back.dh)
+            stack._pad_state_gradient(packing, stack._by_direction(dlast), back.dh)
             if stack.has_cell_state:
                 stack._pad_state_gradient(packing, None, back.dc)
             dy = stack._nothing if dy is None else dy

@@ -143,7 +143,7 @@ class Gradient:
             place = 0, self.model.stack.hidden_size, packing.steps(0)
             loss, dy = self._head(here.apply(states, *place, out=self._room(states)), index, scale)
             here.apply(dy, *place)
-        self._backward(piece, trace, dy=dy)
+        self._backward(piece, trace, dy)
         return loss
 
     def _whole(self, batch, scale, dropout, initial=None):
@@ -152,7 +152,7 @@ class Gradient:
         trace = self._run(batch, dropout, initial)
         pool.add(trace, 0)
         loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
-        self._backward(batch, trace, **pool.gradient(dpooled, batch.lengths, trace, 0, self._workspace))
+        self._backward(batch, trace, *pool.gradient(dpooled, batch.lengths, trace, 0, self._workspace))
         return loss
 
     def _last_steps(self, batch, n_steps, scale, dropout):
@@ -187,7 +187,7 @@ class Gradient:
             trace = self._run(piece, drops, given)
             n_rows = len(piece.rows)
             gradient = pool.gradient(dpooled[:n_rows], batch.lengths[:n_rows], trace, begin, self._workspace)
-            self._backward(piece, trace, **gradient)
+            self._backward(piece, trace, *gradient)
         return loss
 
     def _pooled_targets(self, pool, batch, scale, dropout):
@@ -206,11 +206,11 @@ class Gradient:
     def _room(self, array):
         return self._workspace.take("dropped", *array.shape)
 
-    def _backward(self, piece, trace, **gradient):
+    def _backward(self, piece, trace, dy, dlast=None):
         model, stack, dx = self.model, self.model.stack, None
         if model.n_tokens:
             dx = self._workspace.take("dx of the embeddings", *stack.dx_shape(trace.packing))
-        stack.backward(trace, self.grads, self._n_threads, dx=dx, **gradient)
+        stack.backward(trace, self.grads, self._n_threads, dy, dx=dx, dlast=dlast)
         if dx is not None:
             index = step_rows(piece, trace.packing)
             batches.scatter_embeddings(piece.values.reshape(-1), index, self._places, dx, self.grads.arrays[TABLE])

@@ -60,6 +60,13 @@ class Packing:
         at = self.steps(0)[:, AT]
         return rows + np.where(self.lengths > 0, self.n_rows + at[self.lengths - 1], 0)
 
+    def final(self, direction):
+        """`final_rows` and `order`, as slices where all rows are equally long."""
+        if self.equal:
+            first = self.n_rows if direction else self.n_packed
+            return slice(first, first + self.n_rows), slice(None)
+        return self.final_rows(direction), self.order
+
     def unsorted(self, states):
         """States (L * D, B, H) of the packed batch in the caller's order of rows."""
         return states if self.equal else states[:, np.argsort(self.order)]

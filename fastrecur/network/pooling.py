@@ -30,8 +30,8 @@ class Last:
         return self._last
 
     def gradient(self, dpooled, lengths, trace, begin, workspace):
-        """Arguments of `RecurrentStack.backward` for a piece: here the gradient of the last states."""
-        return {"dlast": dpooled}
+        """``dy`` and ``dlast`` of `RecurrentStack.backward` for a piece: here the gradient of the last states."""
+        return None, dpooled
 
 
 class Mean:
@@ -54,7 +54,7 @@ class Mean:
         """Gradient of the outputs of a piece: see `Last.gradient`."""
         dy = _output_gradient(self._stack, trace, workspace)
         pooling.spread_mean(dpooled, lengths, trace.packing.steps(0), self._stack.hidden_size, dy)
-        return {"dy": dy}
+        return dy, None
 
 
 class Largest:
@@ -81,7 +81,7 @@ class Largest:
         """Gradient of the outputs of a piece: see `Last.gradient`."""
         dy = _output_gradient(self._stack, trace, workspace)
         pooling.spread_largest(dpooled, self._step, trace.packing.steps(0), self._stack.hidden_size, begin, dy)
-        return {"dy": dy}
+        return dy, None
 
 
 POOLINGS: dict[str, Any] = {"last": Last, "mean": Mean, "max": Largest}

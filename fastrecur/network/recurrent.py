@@ -74,15 +74,6 @@ class _Direction:
         panels.pack_transposed(self.arrays(parameters)[0], self.layout.features, self.segments, out)
 
 
-def _final_rows(states, packing, direction, out):
-    """Copy the final states of each row from a buffer (B + N, padded H) to ``out`` (B, H), in the caller's order."""
-    if packing.equal:
-        first = packing.n_rows if direction else len(states) - packing.n_rows
-        out[:] = states[first : first + packing.n_rows, : out.shape[1]]
-    else:
-        out[packing.order] = states[packing.final_rows(direction), : out.shape[1]]
-
-
 class RecurrentStack:
     """Layers of one cell, stacked; every layer in one or two directions.
 
@@ -246,27 +237,22 @@ class RecurrentStack:
             return states[-n_rows:, 0]
         h = np.empty((n_rows, self.n_directions * n_hidden), self.dtype)
         for d in range(self.n_directions):
-            _final_rows(states[:, d], trace.packing, d, h[:, d * n_hidden : (d + 1) * n_hidden])
+            rows, places = trace.packing.final(d)
+            h[places, d * n_hidden : (d + 1) * n_hidden] = states[rows, d, :n_hidden]
         return h
 
     def final_states(self, trace):
         """Final h (and c, LSTM) of every layer and direction: (L * D, B, H), in the caller's order of rows."""
-        packing, n_hidden = trace.packing, self.hidden_size
-        h = np.empty((len(self.directions), packing.n_rows, n_hidden), self.dtype)
+        shape = len(self.directions), trace.packing.n_rows, self.hidden_size
+        parts = tuple(np.empty(shape, self.dtype) for _ in range(2 if self.has_cell_state else 1))
         for key, direction in enumerate(self.directions):
             d = direction.direction
-            _final_rows(trace.states[direction.layer][:, d], packing, d, h[key])
-        if not self.has_cell_state:
-            return (h,)
-        c = np.empty(h.shape, self.dtype)
-        for key, cells in enumerate(trace.cells):
-            if trace.record:
-                _final_rows(cells, packing, self.directions[key].direction, c[key])
-            elif packing.equal:
-                c[key] = cells[:, :n_hidden]
-            else:
-                c[key, packing.order] = cells[:, :n_hidden]
-        return h, c
+            rows, places = trace.packing.final(d)
+            parts[0][key, places] = trace.states[direction.layer][rows, d, : self.hidden_size]
+            if self.has_cell_state:
+                cells = trace.cells[key][:, : self.hidden_size]
+                parts[1][key, places] = cells[rows] if trace.record else cells
+        return parts
 
     def backward(self, trace, grads, n_threads=1, dy=None, dstate=None, dx=None, dlast=None):
         """Backpropagation through time, after `forward` with ``record``.
@@ -311,16 +297,19 @@ class RecurrentStack:
         return (back.dh, back.dc) if self.has_cell_state else (back.dh,)
 
     def _by_direction(self, dlast):
-        """(B, D * H) as (D, B, H)."""
+        """(B, D * H) as (D, B, H); of one direction as it is."""
         if dlast is None or self.n_directions == 1:
-            return dlast if dlast is None else dlast[np.newaxis]
+            return dlast
         return dlast.reshape(len(dlast), self.n_directions, -1).transpose(1, 0, 2)
 
     def _pad_state_gradient(self, packing, given, out):
         """Gradient of the final states, of all layers or of the last one, in the order of the packed batch."""
-        if given is None or len(given) < len(out) or self.hidden_size < self.padded:
-            out[:] = 0.0
+        if given is not None and packing.equal and given.size == out.size:
+            np.copyto(out, given)
+            return
+        out.fill(0.0)
         if given is not None:
+            given = given.reshape(-1, packing.n_rows, self.hidden_size)
             out[-len(given) :, :, : self.hidden_size] = given if packing.equal else given[:, packing.order]
 
     def _gate_gradient(self, direction, trace, back, dy):

@@ -157,7 +157,7 @@ class DeviceGradient:
         rows = self._buffers.take("rows", n_packed, dtype=np.int32)
         drops = dropout and self.model.masks(dropout, begin)
         loss, dy = self._head(stack.outputs(trace), rows, scale, drops, places.steps(0).device)
-        self._backward(piece, trace, dy=dy.reshape(n_packed, stack.n_directions, stack.padded))
+        self._backward(piece, trace, dy.reshape(n_packed, stack.n_directions, stack.padded))
         return loss
 
     def _whole(self, batch, scale, dropout, initial=None):
@@ -166,7 +166,7 @@ class DeviceGradient:
         ((begin, piece, trace),) = self._traces(batch, int(batch.lengths[0]), dropout, initial=initial)
         pool.add(trace, begin)
         loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
-        self._backward(piece, trace, **pool.gradient(dpooled, trace, begin))
+        self._backward(piece, trace, *pool.gradient(dpooled, trace, begin))
         return loss
 
     def _last_steps(self, batch, n_steps, scale, dropout):
@@ -193,7 +193,7 @@ class DeviceGradient:
         for k, begin in enumerate(range(0, int(batch.lengths[0]), n_steps)):
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
             ((_, piece, trace),) = self._traces(batch.piece(begin, n_steps), n_steps, drops, initial=initial[k])
-            self._backward(piece, trace, **pool.gradient(dpooled, trace, begin))
+            self._backward(piece, trace, *pool.gradient(dpooled, trace, begin))
         return loss
 
     def _pooled_targets(self, pool, batch, scale, dropout):
@@ -219,12 +219,12 @@ class DeviceGradient:
             drops.outputs(dinputs, steps, dinputs)
         return loss, dinputs
 
-    def _backward(self, piece, trace, **gradient):
+    def _backward(self, piece, trace, dy, dlast=None):
         if not self.model.n_tokens:
-            self.stack.backward(trace, self._buffers, **gradient)
+            self.stack.backward(trace, self._buffers, dy=dy, dlast=dlast)
             return
         packing, width = trace.places.packing, self.model.n_features
         dx = self._buffers.take("dx of the embeddings", packing.n_packed, width)
-        self.stack.backward(trace, self._buffers, dx=dx, **gradient)
+        self.stack.backward(trace, self._buffers, dx=dx, dy=dy, dlast=dlast)
         dtable = self.grads[self.model.parameters.n_dense :].reshape(self._tokens.n_used, width)
         embeddings.add_rows(dx, *self._tokens.sorted(piece, packing), dtable)

@@ -25,8 +25,8 @@ class Last:
             batches.move(states, places.final(d), self.pooled, places.rows, stack.padded, None, *firsts)
 
     def gradient(self, dpooled, trace, begin):
-        """Arguments of `CudaStack.backward` for a piece: here the gradient of the last states."""
-        return {"dlast": dpooled}
+        """``dy`` and ``dlast`` of `CudaStack.backward` for a piece: here the gradient of the last states."""
+        return None, dpooled
 
 
 class Mean:
@@ -47,7 +47,7 @@ class Mean:
         """Gradient of the outputs of a piece: see `Last.gradient`."""
         dy, shaped = _output_gradient(self._stack, trace, self._buffers)
         pooling.spread_mean(dpooled, self._lengths, trace.places.steps(0).device, dy)
-        return {"dy": shaped}
+        return shaped, None
 
 
 class Largest:
@@ -68,7 +68,7 @@ class Largest:
         """Gradient of the outputs of a piece: see `Last.gradient`."""
         dy, shaped = _output_gradient(self._stack, trace, self._buffers)
         pooling.spread_largest(dpooled, self._step, trace.places.steps(0).device, begin, dy)
-        return {"dy": shaped}
+        return shaped, None
 
 
 POOLINGS = {"last": Last, "mean": Mean, "max": Largest}
