@@ -72,7 +72,7 @@ def _fit(cell, shape, threads, peers, options):
         measures[SKORCH] = timing.Block(skorch_epoch(cell, shape, data, shape.rows, pack), 1, 0, timing.REST)
     for measure in measures.values():
         measure()
-    seconds = timing.in_turn(measures, options.rounds)
+    seconds = timing.in_turn(measures, options.rounds, threads)
     if not statistics.median(seconds[OURS]) > 0.0:
         raise CheckFailedError("the longer fit was not the longer one: the machine is not quiet")
     assert torch.get_num_threads() == threads
@@ -141,7 +141,7 @@ def _predict(cell, shape, threads, options):
     prediction = TorchPrediction(network, data)
     error = _check_predict(estimator, data, prediction)
     sides = {OURS: lambda: estimator.predict(data.X), TORCH: prediction}
-    seconds = timing.in_turn(timing.blocks(sides), options.rounds)
+    seconds = timing.in_turn(timing.blocks(sides), options.rounds, threads)
     assert torch.get_num_threads() == threads
     figure = ratio(seconds, *sides, error=error, unit=1e3)
     figure.detail += f" (n {n_rows:,})" * (n_rows < PREDICT_ROWS)

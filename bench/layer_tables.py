@@ -86,7 +86,7 @@ def _training(cell, shape, threads, options):
 
 
 def _timed(sides, threads, options, error, rest=timing.REST):
-    seconds = timing.in_turn(timing.blocks(sides, rest), options.rounds)
+    seconds = timing.in_turn(timing.blocks(sides, rest), options.rounds, threads)
     assert torch.get_num_threads() == threads
     return ratio(seconds, *sides, error=error)
 
@@ -118,7 +118,7 @@ def _share(cell, shape, threads, what, tile, options):
     if what == "training":
         error = pair.check_training_step()
         function, flops = pair.training_step, 3 * flops
-    seconds = timing.in_turn(timing.blocks({"tile": tile, OURS: function}), options.rounds)
+    seconds = timing.in_turn(timing.blocks({"tile": tile, OURS: function}), options.rounds, threads)
     ours, best = flops / statistics.median(seconds[OURS]), tile.flops / statistics.median(seconds["tile"])
     detail = f"{ours / 1e9:.0f} : {best / 1e9:.0f}"
     return Figure(ours / best, detail, timing.is_noisy(*seconds.values()), error)
@@ -153,5 +153,5 @@ def _gain(cell, shape, what, options):
                    for f, p in zip(functions, (one, two), strict=True)]  # fmt: skip
     if not np.array_equal(*results):
         raise CheckFailedError("one thread and two give other bits")
-    seconds = timing.in_turn(timing.blocks(dict(zip("12", functions, strict=True))), options.rounds)
+    seconds = timing.in_turn(timing.blocks(dict(zip("12", functions, strict=True))), options.rounds, threads=2)
     return ratio(seconds, "2", "1", error=error)

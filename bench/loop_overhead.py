@@ -99,7 +99,8 @@ def one_sequence(cell, threads, rounds):
     pair.check_forward()
     with TimedCalls() as calls:
         pair.forward()
-    seconds = in_turn(blocks({"layer": pair.forward, "kernel": calls.last, "torch": pair.their_forward}), rounds)
+    sides = {"layer": pair.forward, "kernel": calls.last, "torch": pair.their_forward}
+    seconds = in_turn(blocks(sides), rounds, threads)
     return [statistics.median(seconds[side]) for side in ("layer", "kernel", "torch")]
 
 

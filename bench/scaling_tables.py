@@ -171,7 +171,7 @@ def _cost_of_estimators(cell, base, shape, threads, what, options):
         call = estimator.predict if what == "forward" else functools.partial(estimator.fit, y=data.y)
         sides[name] = functools.partial(call, data.X)
         n_steps[name] = sum(map(len, data.X))
-    return _over(sides, n_steps, error, options)
+    return _over(sides, n_steps, error, threads, options)
 
 
 def _cost(cell, base, shape, threads, what, options):
@@ -179,12 +179,12 @@ def _cost(cell, base, shape, threads, what, options):
     checks = [pair.check_forward if what == "forward" else pair.check_training_step for pair in pairs.values()]
     error = max(check() for check in checks)
     sides = {name: pair.forward if what == "forward" else pair.training_step for name, pair in pairs.items()}
-    return _over(sides, {name: pair.shape.n_steps for name, pair in pairs.items()}, error, options)
+    return _over(sides, {name: pair.shape.n_steps for name, pair in pairs.items()}, error, threads, options)
 
 
-def _over(sides, n_steps, error, options):
+def _over(sides, n_steps, error, threads, options):
     """Seconds of a time step of "shape" over those of "base"."""
     blocks = {name: block for name, side in sides.items() for block in timing.blocks({name: side}).values()}
-    seconds = timing.in_turn(blocks, options.rounds)
+    seconds = timing.in_turn(blocks, options.rounds, threads)
     a_step = {name: statistics.median(s) / n_steps[name] for name, s in seconds.items()}
     return Figure(a_step["shape"] / a_step["base"], noisy=timing.is_noisy(*seconds.values()), error=error)

@@ -72,7 +72,7 @@ class Tile:
     def fastest(cls, threads):
         """The fastest of the three shapes on so many threads; ``text`` has the speed of all."""
         tiles = {f"{rows} x {vectors}": cls(rows, vectors, threads) for rows, vectors in TILES}
-        seconds = timing.in_turn(timing.blocks(tiles), 5)
+        seconds = timing.in_turn(timing.blocks(tiles), 5, threads)
         speeds = {name: tile.flops / min(seconds[name]) for name, tile in tiles.items()}
         best = tiles[max(speeds, key=speeds.__getitem__)]
         best.text = ", ".join(f"{name} at {speed / 1e9:.0f} GFLOP/s" for name, speed in speeds.items())

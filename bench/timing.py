@@ -3,7 +3,9 @@
 import contextlib
 import gc
 import math
+import os
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +58,7 @@ def _seconds_when_warm(function):
     return min(seconds_of(function) for _ in range(n_calls))
 
 
-def in_turn(measures, rounds):
+def in_turn(measures, rounds, threads=1):
     """Seconds of each side by round.
 
     Parameters
@@ -64,17 +66,41 @@ def in_turn(measures, rounds):
     measures : dict of str to function
         `blocks`, or functions that rest and time by themselves, and return seconds.
     rounds : int
+    threads : int
+        Of each side: `pinned` to as many cores.
 
     Returns
     -------
     dict of str to list of float
     """
     seconds = {name: [] for name in measures}
-    with no_collection():
+    with no_collection(), pinned(threads):
         for _ in range(rounds):
             for name, measure in measures.items():
                 seconds[name].append(measure())
     return seconds
+
+
+@contextlib.contextmanager
+def pinned(threads):
+    """Hold the calling thread to one core, and every other thread that the process has by now to the other cores.
+
+    A library's threads sleep while the other side is timed, and a scheduler that saves energy may then wake them on
+    the caller's core, for seconds on end: which side it meets is chance. Only on Linux, and for several threads.
+    """
+    cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
+    if len(cores) < 2:
+        yield
+        return
+    before = {thread: os.sched_getaffinity(thread) for thread in map(int, os.listdir("/proc/self/task"))}
+    try:
+        for thread in before:
+            os.sched_setaffinity(thread, cores[:1] if thread == threading.get_native_id() else cores[1:])
+        yield
+    finally:
+        for thread, had in before.items():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, had)
 
 
 @contextlib.contextmanager
