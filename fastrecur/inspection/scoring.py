@@ -68,8 +68,8 @@ class _Steps:
         self._estimator = estimator
         self._found: dict[str, NDArray] = {}
 
-    @property
-    def __class__(self) -> Any:  # whose name scikit-learn's errors tell
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # scikit-learn's errors tell its name
         return type(self._estimator)
 
     def __sklearn_tags__(self) -> Any:
