@@ -103,8 +103,8 @@ def permutation_importance(
     check_is_fitted(estimator)
     _refuse_text(estimator, X)
     exchange = _Exchange(X, by, align)
-    score = make_scores(estimator, scoring, X, y, sample_weight)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max + 1)  # the same exchanges for all
+    score = make_scores(estimator, scoring, X, y, sample_weight)
     baseline = score(X)
     scores = Parallel(n_jobs=n_jobs)(
         delayed(_scores)(score, exchange, which, n_repeats, seed) for which in range(exchange.n)
