@@ -13,7 +13,10 @@ PRINTED = {
     "layer": "",
     "text": r"(0\.9[5-9]|1\.0)",
     "forecast": r"\(12, 1, 3\)",
-    "inspection": r"RNNRegressor: R\^2 -?0\.[01]\d, memory \d+ of 50 steps\nLSTMRegressor: R\^2 (0\.9|1\.0)",
+    "inspection": (
+        r"RNNRegressor: R\^2 -?0\.0\d, memory [1-4]?\d of 50 steps\n"
+        r"LSTMRegressor: R\^2 (0\.9\d|1\.00), memory 50 of 50 steps"
+    ),
 }
 
 

@@ -214,10 +214,11 @@ class RecurrentEstimator(NetworkParameters, CallbackSupportMixin, BaseEstimator)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         refuse_masked(y, "y")
+        lengths = sequences.lengths if self.return_sequences else None
         try:
-            if self.return_sequences:
-                y, weights = stack_targets(y, sequences.lengths), np.repeat(weights, sequences.lengths)
-            return self._check_targets(y, weights, continued, classes)
+            if lengths is not None:
+                y, weights = stack_targets(y, lengths), np.repeat(weights, lengths)
+            return self._check_targets(y, lengths, weights, continued, classes)
         except (TypeError, ValueError) as error:
             named = re.search(r"\b(y|class_weight|classes)\b", str(error))
             of_steps = not self.return_sequences and _has_axes(y)

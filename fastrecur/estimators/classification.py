@@ -11,11 +11,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite
 
 from fastrecur.estimators.base import RecurrentEstimator
 from fastrecur.estimators.parameters import ClassifierParameters
 from fastrecur.estimators.prediction import SequencePredictor
+from fastrecur.estimators.targets import check_finite_targets
 from fastrecur.kernels.cpu.head import softmax
 
 
@@ -51,12 +51,11 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         """
         return self._partial_fit(X, y, sample_weight, classes)
 
-    def _check_targets(self, y, weights, continued, classes):
+    def _check_targets(self, y, lengths, weights, continued, classes):
         """Labels as numbers 0..K-1, int64, and weights with those of the classes; sets `classes_`."""
         y = column_or_1d(y, warn=True)
         self._check_number(y, len(weights))
-        if y.dtype.kind in "fO":
-            assert_all_finite(y, input_name="y")
+        check_finite_targets(y, lengths)
         check_classification_targets(y)
         encoder = LabelEncoder()
         if continued:

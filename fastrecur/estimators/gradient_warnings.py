@@ -27,11 +27,11 @@ features standardised and not), the largest mean norm of an epoch was 53 at the 
 with init "irnn" had up to 3e9 in the first epoch, and 2 to 150 in the median one.
 """
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastrecur.estimators.caller import warn_caller
 from fastrecur.exceptions import ExplodingGradientWarning, VanishingGradientWarning
 from fastrecur.kernels.cpu.losses import QuantileTargets
 from fastrecur.network.flow import state_gradients
@@ -56,10 +56,10 @@ def warn_of_gradients(training: Any) -> None:
         return
     text = _exploded(training)
     if text is not None:
-        warnings.warn(text, ExplodingGradientWarning, stacklevel=6)
+        warn_caller(text, ExplodingGradientWarning)
     found = vanished(training)
     if found is not None:
-        warnings.warn(_vanished_text(training, found), VanishingGradientWarning, stacklevel=6)
+        warn_caller(_vanished_text(training, found), VanishingGradientWarning)
 
 
 def diverged_text(training: Any) -> str:

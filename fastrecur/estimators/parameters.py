@@ -19,6 +19,17 @@ class Count(Interval):
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
+class Choice(StrOptions):
+    """Constraint of a parameter: one of several strings, which errors tell in this order."""
+
+    def __init__(self, *choices):
+        super().__init__(set(choices))
+        self._choices = choices
+
+    def __str__(self):
+        return ("one of " if len(self._choices) > 1 else "") + ", ".join(map(repr, self._choices))
+
+
 _POSITIVE, _SHARE = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, 1, closed="left")
 
 
@@ -60,18 +71,18 @@ class NetworkParameters:
         "hidden_size": [Count()],
         "num_layers": [Count()],
         "bidirectional": ["boolean"],
-        "pooling": [StrOptions({"last", "mean", "max"})],
+        "pooling": [Choice("last", "mean", "max")],
         "return_sequences": ["boolean"],
         "embedding_dim": [Count(), None],
         "dropout": [_SHARE],
         "recurrent_dropout": [_SHARE],
-        "init": [StrOptions({"default", "irnn", "chrono", "pytorch"})],
-        "solver": [StrOptions({"adam", "adamw", "sgd", "rmsprop", "lbfgs"})],
+        "init": [Choice("default", "irnn", "chrono", "pytorch")],
+        "solver": [Choice("adam", "adamw", "sgd", "rmsprop", "lbfgs")],
         "learning_rate_init": [_POSITIVE],
-        "learning_rate": [StrOptions({"constant", "adaptive", "cosine"})],
+        "learning_rate": [Choice("constant", "adaptive", "cosine")],
         "momentum": [_SHARE],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Count()],
+        "batch_size": [Choice("auto"), Count()],
         "max_iter": [Count()],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_iter_no_change": [Count()],
@@ -84,8 +95,8 @@ class NetworkParameters:
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "n_threads": [Count(), None],
-        "device": [StrOptions({"cpu", "cuda", "auto"})],
-        "dtype": [StrOptions({"float32", "float64"})],
+        "device": [Choice("cpu", "cuda", "auto")],
+        "dtype": [Choice("float32", "float64")],
     }
 
     def __init_subclass__(cls, **options):
@@ -101,7 +112,7 @@ class ElmanParameters(NetworkParameters):
     nonlinearity: str = "tanh"
 
     _parameter_constraints: ClassVar[dict] = {
-        "nonlinearity": [StrOptions({"tanh", "relu"})],
+        "nonlinearity": [Choice("tanh", "relu")],
     }
 
 
@@ -123,7 +134,7 @@ class ClassifierParameters(NetworkParameters):
     class_weight: Mapping | str | None = None
 
     _parameter_constraints: ClassVar[dict] = {
-        "class_weight": [Mapping, StrOptions({"balanced"}), None],
+        "class_weight": [Mapping, Choice("balanced"), None],
     }
 
 

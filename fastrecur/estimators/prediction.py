@@ -3,12 +3,12 @@
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import validate_parameter_constraints
-from sklearn.utils.validation import assert_all_finite, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from fastrecur.estimators.sample_weight import sequence_weights
 from fastrecur.estimators.saving import Saved
 from fastrecur.estimators.streams import Stream
-from fastrecur.estimators.targets import stack_targets
+from fastrecur.estimators.targets import check_finite_targets, stack_targets
 from fastrecur.kernels.threads import resolve_threads
 from fastrecur.masks import refuse_masked
 from fastrecur.network.device import resolve_device
@@ -191,13 +191,13 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         refuse_masked(y, "y")
         predicted = self.predict(X)
         weights = None if sample_weight is None else sequence_weights(sample_weight, len(predicted))
+        lengths = None
         if self._has_step_targets:
             lengths = np.array([len(steps) for steps in predicted])
             y, predicted = stack_targets(y, lengths), np.concatenate(predicted)
             weights = None if weights is None else np.repeat(weights, lengths)
-            if y.dtype.kind in "fO":
-                assert_all_finite(y, input_name="y")
         try:
+            check_finite_targets(y, lengths)
             return self._metric(y, predicted, weights)
         except ValueError as error:
             raise ValueError(f"y cannot be held against the predictions: {error}") from error

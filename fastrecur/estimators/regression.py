@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 
 from fastrecur.estimators.base import RecurrentEstimator
 from fastrecur.estimators.prediction import SequencePredictor
+from fastrecur.estimators.targets import check_finite_targets
 
 
 def _deviation(centred, weights, size):
@@ -53,14 +54,16 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def _check_targets(self, y, weights, continued, classes):
+    def _check_targets(self, y, lengths, weights, continued, classes):
         """Standardised targets (n, K), float64, and the weights; sets their (weighted) mean and scale."""
         if getattr(getattr(y, "dtype", None), "kind", None) in ("m", "M"):
             raise TypeError(f"y must hold numbers, found an array of dtype {y.dtype}. Convert times to numbers first.")
-        y = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y")
+        options = {"ensure_all_finite": False, "ensure_2d": False, "allow_nd": True, "ensure_min_samples": 0}
+        y = check_array(y, dtype=np.float64, input_name="y", **options)
         if y.ndim not in (1, 2):
             raise ValueError(f"y must have shape (n,) or (n, K), found {y.shape if y.ndim else 'a scalar'}.")
         self._check_number(y, len(weights))
+        check_finite_targets(y, lengths)
         targets = y.reshape(len(y), -1)
         if continued:
             if targets.shape[1] != len(self._y_mean):

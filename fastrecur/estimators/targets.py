@@ -1,6 +1,7 @@
-"""Targets of time steps: stacked as the sequences are."""
+"""Targets: those of time steps stacked as the sequences are, and what none may be."""
 
 import numpy as np
+from sklearn import get_config
 
 from fastrecur.sequences import array_or_elements
 
@@ -55,3 +56,54 @@ def stack_targets(y, lengths):
     if len({element.dtype.kind in "US" for element in elements}) > 1:
         raise ValueError("y mixes strings and numbers. Give all sequences targets of one kind.")
     return np.concatenate(elements)
+
+
+def check_finite_targets(y, lengths=None):
+    """Refuse NaN, infinity and whatever stands for a missing label. As scikit-learn's checks, off with assume_finite.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,) or (n, K); with ``lengths`` (S,) or (S, K)
+    lengths : int64 array of shape (n,), optional
+        Time steps of each sequence, where each of them has a target.
+
+    Raises
+    ------
+    ValueError
+        That says which sequence, and which time step and output where there are several.
+
+    Examples
+    --------
+    >>> from fastrecur.estimators.targets import check_finite_targets
+    >>> check_finite_targets([0.0, 1.0, float("nan"), 1.0], [1, 3])
+    Traceback (most recent call last):
+        ...
+    ValueError: y contains NaN: sequence 1, step 1. Impute the value, or leave the time step out.
+    """
+    y = np.asarray(y)
+    if get_config()["assume_finite"] or y.dtype.kind not in "fO":
+        return
+    bad = np.vectorize(_is_missing, otypes=[bool])(y) if y.dtype.kind == "O" else ~np.isfinite(y)
+    n_bad = np.count_nonzero(bad)
+    if n_bad == 0:
+        return
+    place = np.unravel_index(bad.argmax(), y.shape)
+    value, names, unit = y[place], ["sequence"], "sequence"
+    if lengths is not None:
+        sequence = np.searchsorted(np.cumsum(lengths), place[0], side="right")
+        place = sequence, place[0] - int(np.sum(lengths[:sequence])), *place[1:]
+        names, unit = ["sequence", "step"], "time step"
+    where = ", ".join(f"{name} {i}" for name, i in zip((*names, "output"), place, strict=False))
+    more = f" (and {n_bad - 1} more such values)" if n_bad > 1 else ""
+    found, remedy = value, "Impute"  # None, pandas.NA
+    if isinstance(value, float | np.floating):
+        found, remedy = ("NaN", "Impute") if np.isnan(value) else ("infinity", "Clip")
+    raise ValueError(f"y contains {found}: {where}{more}. {remedy} the value, or leave the {unit} out.")
+
+
+def _is_missing(value):
+    """Whether an object is None, NaN, pandas.NA or infinity."""
+    try:
+        return value is None or bool(value != value) or (isinstance(value, float) and abs(value) == np.inf)
+    except (TypeError, ValueError):  # of pandas.NA nobody knows whether it equals itself
+        return True

@@ -1,6 +1,5 @@
 """The minibatch loop: epochs, early stopping, the best weights, and what an interrupted fit keeps."""
 
-import warnings
 from dataclasses import dataclass, field, replace
 from operator import mul
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastrecur.estimators import full_batch
+from fastrecur.estimators.caller import warn_caller
 from fastrecur.estimators.gradient_warnings import diverged_text
 from fastrecur.estimators.progress import Progress
 from fastrecur.exceptions import ExplodingGradientWarning
@@ -221,7 +221,7 @@ def warn_of_ending(training):
         category, text = ExplodingGradientWarning, diverged_text(training)
     else:
         text = f"The loss was still falling after max_iter={n_epochs} epochs. Raise max_iter, or tol."
-    warnings.warn(text, category, stacklevel=6)
+    warn_caller(text, category)
 
 
 def _epoch(training):

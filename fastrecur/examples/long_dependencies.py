@@ -206,7 +206,8 @@ def _draw(figure: Any, results: Sequence[Result], tasks: Sequence[Task]) -> None
         left.legend(fontsize="small", handlelength=3)
         flows = {result.cell: result.flow for result in found if result.distance == longest}
         GradientFlowDisplay.from_flows(flows, ax=right)
-        right.set_title(f"gradient by lag, {longest} steps")
+        right.get_legend().remove()  # which would lie on the lines; the one to the left names them too
+        right.set_title(f"gradient by lag, {longest} steps (grey: a thousandth)")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

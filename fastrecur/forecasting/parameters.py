@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import StrOptions
-
-from fastrecur.estimators.parameters import Count, NetworkParameters
+from fastrecur.estimators.parameters import Choice, Count, NetworkParameters
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -29,8 +27,8 @@ class ForecasterParameters(NetworkParameters):
     _parameter_constraints: ClassVar[dict] = {
         "window": [Count()],
         "horizon": [Count()],
-        "strategy": [StrOptions({"direct", "recursive"})],
+        "strategy": [Choice("direct", "recursive")],
         "quantiles": ["array-like", None],
-        "scaling": [StrOptions({"window", "series"}), None],
+        "scaling": [Choice("window", "series"), None],
         "linear": ["boolean"],
     }

@@ -38,6 +38,10 @@ def gradient_flow(estimator: Any, X: Any, y: Any, *, layer: int = -1, targets: L
     losses), with ``return_sequences`` the mean over its time steps.
     ``class_weight`` and ``sample_weight``, which compare sequences, are left out, and so is dropout.
 
+    All is computed in the dtype of the network. In float32 a norm is within 1e-5 of the largest one of its sequence, or
+    within 1e-5 / e where a regressor meets its target to within e < 1 standard deviations of the targets: measured on
+    1.2 million norms, on which PyTorch's autograd in float32 is off by more (``python -m bench.flow_accuracy``).
+
     Parameters
     ----------
     estimator : fitted estimator of fastrecur, or Pipeline that ends with one

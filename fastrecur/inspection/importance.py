@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import check_scoring
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from fastrecur.frames import kind_of_frame, make_frame
+from fastrecur.inspection.scoring import make_scores
 from fastrecur.network.validation import check_choice, check_count
 from fastrecur.sequences import Sequences, array_or_elements, check_sequences
 
@@ -50,14 +50,16 @@ def permutation_importance(
         By time step, of sequences of different lengths: whether steps are counted from the first one on, or from the
         last one back (0 is the last one).
     scoring : str, callable, list or dict, default=None
-        A scorer, or several, as in scikit-learn's function of this name. None: the estimator's ``score``. Of targets of
-        time steps in a list, which scikit-learn's metrics do not know, a callable (estimator, X, y) that joins them.
+        A scorer, or several, as in scikit-learn's function of this name. None: the estimator's ``score``. Where each
+        time step has a target, scikit-learn's scorers (by name, or from `make_scorer`) are given those of all sequences
+        one after another, and the predictions alike, whether y is a list or an array; a callable (estimator, X, y) is
+        given y as it is.
     n_repeats : int, default=5
     n_jobs : int or None, default=None
         Features or time steps at a time, through joblib.
     random_state : int, RandomState or None, default=None
     sample_weight : array of shape (n,), optional
-        Of the scorer.
+        Weights of the sequences, for the scorer; of each of their time steps where these have targets.
 
     Returns
     -------
@@ -69,7 +71,8 @@ def permutation_importance(
     Raises
     ------
     ValueError, TypeError
-        If an argument is none of the above, or the estimator is not fitted (NotFittedError).
+        If an argument is none of the above, or the estimator is not fitted (NotFittedError); if the scorer does not
+        take y or the predictions, or no sample_weight where there is one.
 
     Notes
     -----
@@ -98,16 +101,13 @@ def permutation_importance(
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise ValueError(f"n_jobs must be an int other than 0, or None, found {n_jobs!r}.")
     check_is_fitted(estimator)
-    if isinstance(scoring, tuple | set):
-        scoring = list(scoring)
-    scorer = check_scoring(estimator, scoring=scoring)
     _refuse_text(estimator, X)
     exchange = _Exchange(X, by, align)
-    given = {} if sample_weight is None else {"sample_weight": sample_weight}
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max + 1)  # the same exchanges for all
-    baseline = _baseline(scorer, scoring, estimator, X, y, given)
+    score = make_scores(estimator, scoring, X, y, sample_weight)
+    baseline = score(X)
     scores = Parallel(n_jobs=n_jobs)(
-        delayed(_scores)(estimator, exchange, which, y, scorer, given, n_repeats, seed) for which in range(exchange.n)
+        delayed(_scores)(score, exchange, which, n_repeats, seed) for which in range(exchange.n)
     )
     if isinstance(baseline, dict):
         return {
@@ -115,19 +115,6 @@ def permutation_importance(
             for name in baseline
         }
     return _bunch(baseline, scores)
-
-
-def _baseline(scorer: Any, scoring: Any, estimator: Any, X: Any, y: Any, given: dict[str, Any]) -> Any:
-    """Score of X as it is; where a metric knows no list of targets of time steps, the error says what to pass."""
-    try:
-        return scorer(estimator, X, y, **given)
-    except (ValueError, TypeError) as error:
-        if scoring is None or not isinstance(y, list | tuple) or not len(y) or not np.ndim(y[0]):
-            raise
-        raise ValueError(
-            f"scoring={scoring!r} does not take y, a list of arrays of targets of time steps: {error}. Pass None for "
-            "the estimator's score, or a callable (estimator, X, y) that joins the arrays."
-        ) from error
 
 
 def _refuse_text(estimator: Any, X: Any) -> None:
@@ -149,9 +136,9 @@ def _bunch(baseline: float, scores: list) -> Bunch:
     )
 
 
-def _scores(estimator, exchange, which, y, scorer, given, n_repeats, seed):
+def _scores(score, exchange, which, n_repeats, seed):
     """Scores after each exchange of one feature or time step."""
-    return [scorer(estimator, X, y, **given) for X in exchange.repeats(which, n_repeats, seed)]
+    return [score(X) for X in exchange.repeats(which, n_repeats, seed)]
 
 
 class _Exchange:

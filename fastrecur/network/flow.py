@@ -54,6 +54,13 @@ class _StateFlow(Gradient):
             else:
                 self._whole(batch, 1.0, None)
 
+    def _head(self, inputs, index, scale):
+        """What the head reads receives the gradient with all its digits: see `flow.squared_error_flow`."""
+        loss, values, weights = self._targets
+        if loss != "squared_error":
+            return super()._head(inputs, index, scale)
+        return 0.0, self.model.head.squared_error_flow(inputs, index, values, weights, self._workspace)
+
     def _backward(self, piece, trace, dy, dlast=None):
         stack, packing = self.model.stack, trace.packing
         with threads.team(self._n_threads) as n_threads:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastrecur.kernels import threads
-from fastrecur.kernels.cpu import head, head_gradient, panels, small_head
+from fastrecur.kernels.cpu import flow, head, head_gradient, panels, small_head
 from fastrecur.kernels.cpu.losses import QuantileTargets
 from fastrecur.kernels.cpu.target import TALL_2
 
@@ -133,6 +133,15 @@ class Head:
             if n_threads < len(shards) - 1:
                 shards = self._weight_shards(len(inputs), 1)
             return self._gradient(inputs, features, rows, targets, weights, scale, grads, workspace, shards, shape)
+
+    def squared_error_flow(self, inputs, rows, targets, weights, workspace):
+        """``dinputs`` alone, as `gradient` has it for the squared error and ``scale`` 1, by sums in float64."""
+        dinputs = workspace.take("dinputs of the head", *inputs.shape)
+        segments, features = self._segments(inputs)
+        flow.squared_error_flow(
+            segments, features, *self._weights, rows, targets, weights, dinputs.reshape(segments.shape)
+        )
+        return dinputs
 
     def _small_gradient(self, loss, inputs, rows, targets, weights, scale, grads, workspace):
         dinputs = workspace.take("dinputs of the head", *inputs.shape)

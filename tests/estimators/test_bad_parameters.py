@@ -67,6 +67,18 @@ def test_parameters(cls, name, value, no_network):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("solver", "newton", "must be one of 'adam', 'adamw', 'sgd', 'rmsprop', 'lbfgs'. Got 'newton' instead."),
+        ("batch_size", "all", "must be 'auto' or an int in the range"),
+    ],
+)
+def test_choices_are_told_in_one_order(name, value, text, no_network):
+    X = make_ragged(n=N)
+    refused_fit(tiny(RNNRegressor, **{name: value}), X, np.ones(N), ValueError, re.escape(text))
+
+
 @pytest.mark.parametrize("value", ["sigmoid", None, 1])
 @pytest.mark.parametrize("cls", [RNNClassifier, RNNRegressor])
 def test_nonlinearity(cls, value, no_network):

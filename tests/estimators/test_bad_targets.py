@@ -5,8 +5,10 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 
 from fastrecur import LSTMClassifier, LSTMRegressor
+from fastrecur.exceptions import ExplodingGradientWarning
 from tests.estimators.data import (
     CLASSES,
     CLASSIFIERS,
@@ -172,3 +174,71 @@ def test_y_of_a_score(cls):
     estimator = tiny(cls).fit(X, np.arange(N) % 2)
     refused(lambda: estimator.score(X, None), ValueError, "^score needs y.*None")
     refused(lambda: estimator.score(X, np.arange(N - 1)), ValueError, r"^y cannot be held against .*11, 12")
+
+
+# --- where y holds what it may not -----------------------------------------------------------------------------------
+
+
+BAD_VALUES = {
+    "NaN": (np.nan, "contains NaN", "Impute"),
+    "infinity": (-np.inf, "contains infinity", "Clip"),
+}
+
+
+@pytest.mark.parametrize(("value", "found", "remedy"), BAD_VALUES.values(), ids=BAD_VALUES)
+@pytest.mark.parametrize("cls", [LSTMClassifier, LSTMRegressor])
+def test_the_place_of_a_bad_target(cls, value, found, remedy, no_network):
+    X, y = make_ragged(n=N), np.arange(N) % 2.0
+    y[[3, 7]] = value
+    text = rf"^y {found}: sequence 3 \(and 1 more such values\)\. {remedy} the value, or leave the sequence out\.$"
+    refused_fit(tiny(cls), X, y, ValueError, text)
+    if cls is LSTMRegressor:
+        y = np.ones((N, 2))
+        y[4, 1] = value
+        refused_fit(tiny(cls), X, y, ValueError, rf"^y {found}: sequence 4, output 1\. {remedy}")
+
+
+@pytest.mark.parametrize(("value", "found", "remedy"), BAD_VALUES.values(), ids=BAD_VALUES)
+@pytest.mark.parametrize("layout", ["ragged", "array"])
+@pytest.mark.parametrize("cls", [LSTMClassifier, LSTMRegressor])
+def test_the_place_of_a_bad_target_of_a_time_step(cls, layout, value, found, remedy, no_network):
+    X = make_ragged(n=N) if layout == "ragged" else np.ones((N, 6, 2))
+    y = [np.arange(len(x)) % 2.0 for x in X]
+    last = len(y[5]) - 1
+    y[5][last] = value
+    y = y if layout == "ragged" else np.array(y)
+    text = rf"^y {found}: sequence 5, step {last}\. {remedy} the value, or leave the time step out\.$"
+    refused_fit(tiny(cls, return_sequences=True), X, y, ValueError, text)
+    if cls is LSTMRegressor:
+        y = [np.ones((len(x), 2)) for x in X]
+        y[1][0, 1] = value
+        text = rf"^y {found}: sequence 1, step 0, output 1\. {remedy}"
+        refused_fit(tiny(cls, return_sequences=True), X, y, ValueError, text)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA], ids=str)
+def test_the_place_of_a_missing_label(missing, no_network):
+    y = np.array(["low", "high"] * (N // 2), object)
+    y[8] = missing
+    for given in (y, pd.Series(y)):
+        refused_fit(
+            tiny(LSTMClassifier), make_ragged(n=N), given, ValueError, "^y contains (None|NaN|<NA>): sequence 8"
+        )
+
+
+@pytest.mark.parametrize("steps", [False, True], ids=["", "of steps"])
+@pytest.mark.parametrize("cls", [LSTMClassifier, LSTMRegressor])
+def test_the_place_of_a_bad_target_of_a_score(cls, steps):
+    X = make_ragged(n=N)
+    y = [np.arange(len(x)) % 2.0 for x in X] if steps else np.arange(N) % 2.0
+    estimator = tiny(cls, return_sequences=steps).fit(X, y)
+    (y[2] if steps else y)[0 if steps else 2] = np.nan
+    place = "sequence 2, step 0" if steps else "sequence 2"
+    refused(lambda: estimator.score(X, y), ValueError, rf"y contains NaN: {place}\. Impute")
+
+
+def test_assume_finite_skips_the_search():
+    X, y = make_ragged(n=N), np.arange(N) % 2.0
+    y[3] = np.nan
+    with config_context(assume_finite=True), pytest.warns(ExplodingGradientWarning):
+        assert tiny(LSTMRegressor).fit(X, y).n_iter_ == 0

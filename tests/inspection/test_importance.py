@@ -6,15 +6,14 @@ import polars as pl
 import pytest
 import sklearn.inspection
 from sklearn.impute import SimpleImputer
-from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.pipeline import make_pipeline
 
-from fastrecur import GRUClassifier, LSTMRegressor, RNNClassifier
+from fastrecur import GRUClassifier, RNNClassifier
 from fastrecur.inspection import permutation_importance
 from fastrecur.inspection.importance import _Exchange, _partners
 from fastrecur.preprocessing import PerTimestep, SequenceTokenizer
 from tests.estimators.data import make_array, make_ragged
-from tests.inspection.data import fitted, step_targets
+from tests.inspection.data import fitted
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -149,36 +148,6 @@ def test_text_is_refused_with_what_to_pass():
     assert permutation_importance(pipeline[-1], tokens, y, by="timestep").importances.shape == (3, 5)
 
 
-def test_targets_of_time_steps_and_scorers():
-    X = make_ragged(n=20)
-    y = step_targets(LSTMRegressor, X)
-    model, _ = fitted(LSTMRegressor, X, y, return_sequences=True)
-    weights = np.linspace(0, 1, 20)
-    found = permutation_importance(model, X, y, sample_weight=weights, random_state=0)
-    assert found.importances.shape == (3, 5)
-    assert not np.array_equal(found.importances, permutation_importance(model, X, y, random_state=0).importances)
-    negative = make_scorer(
-        lambda y, predicted: -np.mean([np.abs(a - b).max() for a, b in zip(y, predicted, strict=True)])
-    )
-    assert permutation_importance(model, X, y, scoring=negative).importances.shape == (3, 5)
-
-
-def test_metrics_that_know_no_lists_of_targets_are_told_what_to_pass():
-    X = make_ragged(n=20)
-    y = step_targets(RNNClassifier, X)
-    model, _ = fitted(RNNClassifier, X, y, return_sequences=True)
-    with pytest.raises(ValueError, match=r"scoring='accuracy' does not take y, .*Pass None .* or a callable"):
-        permutation_importance(model, X, y, scoring="accuracy")
-
-    def joined(estimator, X, y):
-        return accuracy_score(np.concatenate(y), np.concatenate(estimator.predict(X)))
-
-    found, own = (permutation_importance(model, X, y, scoring=one, random_state=0) for one in (joined, None))
-    np.testing.assert_allclose(found.importances, own.importances)
-    with pytest.raises(ValueError, match=r"^X has 2 features"):
-        permutation_importance(model, [x[:, :2] for x in X], y)
-
-
 def test_jobs_and_seeds_do_not_matter():
     X = make_array(n=20)
     model, y = fitted(GRUClassifier, X)
@@ -196,6 +165,11 @@ def test_jobs_and_seeds_do_not_matter():
         ({"n_repeats": 1.5}, TypeError, "n_repeats must be an int"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be an int other than 0"),
         ({"scoring": "best"}, ValueError, "scoring"),
+        (
+            {"scoring": "neg_max_error", "sample_weight": np.ones(10)},
+            ValueError,
+            "scoring='neg_max_error' takes no sample_weight",
+        ),
         ({"random_state": "x"}, ValueError, "seed"),
     ],
 )

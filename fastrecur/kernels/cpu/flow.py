@@ -111,6 +111,74 @@ def lstm_flow(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, flow, c
         _lstm(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, flow, cell_flow, shards, s)
 
 
+# --- where the way back begins ---------------------------------------------------------------------------------------
+
+
+@inline
+def _errors(x, w, bias, n_inputs, lanes, out):
+    """z of an output for two vectors of rows."""
+    a = splat(x, bias)
+    b = a
+    for i in range(n_inputs):
+        factor = splat(x, w[i])
+        a, b = fma(load(x, 2 * i * lanes), factor, a), fma(load(x, (2 * i + 1) * lanes), factor, b)
+    store(out, 0, a)
+    store(out, lanes, b)
+
+
+@inline
+def _add_gradient(dz, w, n_inputs, lanes, out):
+    """What an output adds to the gradient of the inputs, for two vectors of rows."""
+    a, b = load(dz, 0), load(dz, lanes)
+    for i in range(n_inputs):
+        factor, at = splat(dz, w[i]), 2 * i * lanes
+        store(out, at, fma(a, factor, load(out, at)))
+        store(out, at + lanes, fma(b, factor, load(out, at + lanes)))
+
+
+@kernel
+def squared_error_flow(inputs, features, weight, bias, rows, targets, weights, dinputs):
+    """Gradient of the inputs alone, of the squared error as `head_gradient` has it, with all sums in float64.
+
+    The nearer a prediction comes to its target, the larger a part of the gradient is what float32 would round off.
+
+    Parameters
+    ----------
+    inputs : array of shape (M, S, stride)
+        S segments of ``features`` numbers.
+    features : int
+    weight, bias : array of shape (K, S * features), (K,)
+    rows : int64 array of shape (M,)
+    targets : float64 array of shape (n, K)
+    weights : float64 array of shape (n,)
+    dinputs : array of shape (M, S, stride)
+        Assigned; zero beside the segments.
+    """
+    n_outputs, n_inputs = weight.shape
+    lanes = VECTOR_BYTES // 8
+    width = 2 * lanes
+    w, x, d, dz = weight.astype(np.float64), np.zeros((n_inputs, width)), np.empty((n_inputs, width)), np.empty(width)
+    for first in range(0, len(rows), width):
+        count = min(width, len(rows) - first)
+        for r in range(count):
+            for s in range(inputs.shape[1]):
+                for u in range(features):
+                    x[s * features + u, r] = inputs[first + r, s, u]
+        d[:] = 0.0
+        for k in range(n_outputs):
+            _errors(pointer(x), offset(pointer(w), k * n_inputs), np.float64(bias[k]), n_inputs, lanes, pointer(dz))
+            for r in range(count):
+                row = rows[first + r]
+                dz[r] = weights[row] / n_outputs * (dz[r] - targets[row, k])
+            _add_gradient(pointer(dz), offset(pointer(w), k * n_inputs), n_inputs, lanes, pointer(d))
+        for r in range(count):
+            for s in range(inputs.shape[1]):
+                for u in range(features):
+                    dinputs[first + r, s, u] = d[s * features + u, r]
+                for u in range(features, inputs.shape[2]):
+                    dinputs[first + r, s, u] = 0.0
+
+
 # --- from packed rows to time steps ----------------------------------------------------------------------------------
 
 

@@ -92,6 +92,29 @@ def test_threads_do_not_matter(cell):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("n_rows", "shape", "features", "n_outputs"),
+    [(1, (1, 1), 1, 1), (7, (1, 9), 7, 3), (17, (2, 8), 3, 1), (33, (2, 33), 33, 2), (63, (1, 64), 63, 7)],
+)
+def test_squared_error_flow_is_exact_however_near_the_target(n_rows, shape, features, n_outputs, dtype):
+    rng = np.random.default_rng(0)
+    inputs, dinputs = (np.full((n_rows, *shape), np.nan, dtype) for _ in range(2))
+    inputs[:, :, :features] = rng.normal(size=(n_rows, shape[0], features))
+    x = inputs[:, :, :features].reshape(n_rows, -1).astype(float)
+    weight, bias = (rng.normal(size=size).astype(dtype) for size in ((n_outputs, x.shape[1]), n_outputs))
+    rows, weights = rng.permutation(n_rows + 2)[:n_rows], rng.uniform(size=n_rows + 2)
+    targets = np.full((n_rows + 2, n_outputs), np.nan)
+    off = 1e-8 * rng.normal(size=(n_rows, n_outputs))  # float32 would see nothing of it
+    targets[rows] = x @ weight.T.astype(float) + bias - off
+    flow.squared_error_flow(inputs, features, weight, bias, rows, targets, weights, dinputs)
+    expected = (weights[rows, np.newaxis] / n_outputs * off) @ weight.astype(float)
+    found = dinputs[:, :, :features].reshape(n_rows, -1)
+    scale = 1e-8 * weights[rows, np.newaxis] / n_outputs * np.abs(weight.astype(float)).sum(axis=0)
+    assert (np.abs(found - expected) <= 2e-6 * scale).all()  # of 1e-8, float64 leaves six digits or seven
+    assert (dinputs[:, :, features:] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("n_hidden", [1, 3, 4, 7, 32])
 def test_row_norms(dtype, n_hidden):
     values = np.full((9, 32), np.nan, dtype)
