@@ -33,7 +33,7 @@ class _Direction:
         self.scratch = max(TALL[self.layout.vectors], 2) * self.gate_columns  # one tile, or a pair of panels
         self.w = panels.aligned_empty((p, self.n_inputs, self.columns), dtype)
         self.bias = panels.aligned_empty((p, self.gate_columns), dtype)
-        self._transposed_hidden = np.empty((0, 0, 0), dtype)  # no prediction needs it
+        self._transposed_hidden = self._transposed_inputs = np.empty((0, 0, 0), dtype)  # no prediction needs them
 
     def __getstate__(self):
         return self.__dict__ | {"_arrays": {}}
@@ -49,6 +49,8 @@ class _Direction:
     def pack(self, parameters):
         """Write ``parameters`` as panels."""
         panels.pack_layer(*self.arrays(parameters), *self.maps, self.w, self.bias, self._transposed_hidden)
+        if self._transposed_inputs.size > 0:
+            self._transpose_inputs(parameters)
 
     def scratch_shape(self, shards):
         """Shape of the gates where none are recorded."""
@@ -64,14 +66,17 @@ class _Direction:
             panels.pack_transposed(self.arrays(parameters)[1], self.layout.hidden, 1, self._transposed_hidden)
         return self._transposed_hidden
 
-    def transposed_shape(self):
-        """Shape of W_ih, transposed in panels."""
-        pair = min(self.input_width, self.pair)
-        return self.segments * self.input_width // pair, self.layout.features.size, pair
+    def transposed_inputs(self, parameters):
+        """The same of W_ih, for dx."""
+        if self._transposed_inputs.size == 0:
+            pair = min(self.input_width, self.pair)
+            shape = self.segments * self.input_width // pair, self.layout.features.size, pair
+            self._transposed_inputs = panels.aligned_empty(shape, self.dtype)
+            self._transpose_inputs(parameters)
+        return self._transposed_inputs
 
-    def transpose(self, parameters, out):
-        """Write W_ih, transposed in panels, to ``out``."""
-        panels.pack_transposed(self.arrays(parameters)[0], self.layout.features, self.segments, out)
+    def _transpose_inputs(self, parameters):
+        panels.pack_transposed(self.arrays(parameters)[0], self.layout.features, self.segments, self._transposed_inputs)
 
 
 class RecurrentStack:
@@ -350,7 +355,5 @@ class RecurrentStack:
 
     def _input_gradient(self, direction, back):
         key, dx = direction.index, back.dx[direction.layer]
-        w = back.transposed[key]
-        direction.transpose(self.parameters, w)
-        out = dx.reshape(len(dx), -1)
+        w, out = direction.transposed_inputs(self.parameters), dx.reshape(len(dx), -1)
         products.input_gradient(back.gates[key], w, 0, direction.direction > 0, out, back.packed_shards[key])

@@ -176,8 +176,8 @@ class BackwardTrace:
         Scratch of the GRU's recurrent dropout.
     dx : list of arrays
         By layer: gradient of what it read. The first comes with each pass, or is None.
-    gates, dw, dbias, scratch, hidden, transposed : list of arrays
-        By layer and direction; the last two are W_hh and W_ih, transposed in panels.
+    gates, dw, dbias, scratch, hidden : list of arrays
+        By layer and direction; the last is W_hh, transposed in panels.
     segments : list of int64 arrays
         Where the previous states lie, by direction.
     teams : list of int64 arrays or None
@@ -193,7 +193,7 @@ class BackwardTrace:
         self.dc = take("dc", *shape) if stack.has_cell_state else None
         self.kept = take("kept", *shape[1:]) if trace.recurrent and stack.cell == "gru" else None
         self.dx = [None, *(take(("dx", k), *stack.dx_shape(packing, k)) for k in range(1, stack.num_layers))]
-        self.gates, self.dw, self.dbias, self.scratch, self.transposed = [], [], [], [], []
+        self.gates, self.dw, self.dbias, self.scratch = [], [], [], []
         self.hidden = [direction.transposed_hidden(stack.parameters) for direction in stack.directions]
         self.segments = [packing.segments(d) for d in range(stack.n_directions)]
         self.teams = _teams(stack, packing, 1 if trace.recurrent else n_threads)
@@ -206,12 +206,12 @@ class BackwardTrace:
             self.gates.append(gates)
             self.dw.append(take(("dw", key), *direction.w.shape))
             self.dbias.append(take(("dbias", key), *direction.bias.shape))
-            self.transposed.append(take(("transposed", key), *direction.transposed_shape()))
             self.row_shards.append(threads.row_shards(packing.lengths, direction.w.size, n_threads))
             n_lines, line = layout.n_panels * direction.n_inputs, packing.n_packed * direction.columns
             shards = threads.even_shards(n_lines, line, n_threads, multiple=TALL[layout.vectors])
             self.weight_shards.append(shards)
-            packed = threads.even_shards(packing.n_packed, self.transposed[-1].size, n_threads, multiple=TALL_2)
+            a_row = direction.segments * direction.input_width * layout.features.size
+            packed = threads.even_shards(packing.n_packed, a_row, n_threads, multiple=TALL_2)
             self.packed_shards.append(packed)
             size = products.SUM_BLOCK * stack.n_directions * stack.padded
             self.scratch.append(take(("previous", len(shards)), len(shards) - 1, size))
