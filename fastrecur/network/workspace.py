@@ -213,5 +213,5 @@ class BackwardTrace:
             a_row = direction.segments * direction.input_width * layout.features.size
             packed = threads.even_shards(packing.n_packed, a_row, n_threads, multiple=TALL_2)
             self.packed_shards.append(packed)
-            size = products.SUM_BLOCK * stack.n_directions * stack.padded
+            size = 2 * products.SUM_BLOCK * stack.n_directions * stack.padded
             self.scratch.append(take(("previous", len(shards)), len(shards) - 1, size))

@@ -27,6 +27,7 @@ import numpy as np
 from fastrecur.kernels.compile import inline, kernel
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
 from fastrecur.kernels.cpu.target import CACHE_LINE, VECTOR_BYTES
+from fastrecur.kernels.cpu.tile import tile_add, tile_load, tile_square, tile_store, tile_transpose
 
 
 def lanes(dtype):
@@ -107,17 +108,27 @@ def panel_layout(cell, n_hidden, dtype):
 
 @inline
 def _pack(weight, columns, first, out):
-    """Copy ``weight`` (G*H, K) to the rows ``first..first + K`` of the panels, one vector of columns at a time."""
+    """Copy ``weight`` (G*H, K) to the rows ``first..first + K`` of the panels, one vector of columns at a time.
+
+    The columns of a vector are consecutive rows of ``weight``, of which the last may be missing.
+    """
     n_panels, n_inputs, n_columns = out.shape
     n_sum, lanes = weight.shape[1], VECTOR_BYTES // out.itemsize
     source, rows = pointer(weight), pointer(columns)
+    square = tile_square(source)
     for p in range(n_panels):
         for v in range(0, n_columns, lanes):
             target = offset(pointer(out), (p * n_inputs + first) * n_columns + v)
-            for k in range(n_sum):
+            at, k = p * n_columns + v, 0
+            while rows[at + lanes - 1] >= 0 and k + lanes <= n_sum:
+                block = tile_load(square, offset(source, rows[at] * n_sum + k), n_sum)
+                tile_store(tile_transpose(block), offset(target, k * n_columns), n_columns)
+                k += lanes
+            while k < n_sum:
                 for j in range(lanes):
-                    row = rows[p * n_columns + v + j]
+                    row = rows[at + j]
                     target[k * n_columns + j] = source[row * n_sum + k] if row >= 0 else 0.0
+                k += 1
 
 
 @inline
@@ -167,29 +178,38 @@ def pack_layer(w_ih, w_hh, bias_ih, bias_hh, features, hidden, bias_features, bi
 
 
 @inline
-def _unpack(panels, columns, first, out):
-    """Undo `_pack`, adding to ``out`` (G*H, K)."""
-    n_panels, n_inputs, n_columns = panels.shape
+def _unpack(panels, p, columns, first, k_begin, k_end, out):
+    """Undo `_pack` of the rows ``first + k`` of panel ``p``, ``k`` from ``k_begin`` to ``k_end``, adding to ``out``."""
+    n_inputs, n_columns = panels.shape[1:]
     n_sum, lanes = out.shape[1], VECTOR_BYTES // out.itemsize
     target, rows = pointer(out), pointer(columns)
-    for p in range(n_panels):
-        for v in range(0, n_columns, lanes):
-            source = offset(pointer(panels), (p * n_inputs + first) * n_columns + v)
-            for k in range(n_sum):
-                for j in range(lanes):
-                    row = rows[p * n_columns + v + j]
-                    if row >= 0:
-                        target[row * n_sum + k] += source[k * n_columns + j]
+    square = tile_square(target)
+    for v in range(0, n_columns, lanes):
+        source = offset(pointer(panels), (p * n_inputs + first) * n_columns + v)
+        at, k = p * n_columns + v, k_begin
+        while rows[at + lanes - 1] >= 0 and k + lanes <= k_end:
+            block = tile_transpose(tile_load(square, offset(source, k * n_columns), n_columns))
+            tile_add(block, offset(target, rows[at] * n_sum + k), n_sum)
+            k += lanes
+        while k < k_end:
+            for j in range(lanes):
+                row = rows[at + j]
+                if row >= 0:
+                    target[row * n_sum + k] += source[k * n_columns + j]
+            k += 1
 
 
 @inline
-def unpack_layer(w, bias, maps, layer):
-    """Add panels of gradients to a layer's gradients in PyTorch's layout: undoes `pack_layer`.
+def unpack_panel(w, bias, p, begin, end, maps, layer):
+    """Add the rows ``begin..end`` of a panel of gradients to a layer's gradients in PyTorch's layout.
+
+    Undoes `pack_layer`; who has the first row has the biases of the panel too.
 
     Parameters
     ----------
     w, bias : array
         As in `pack_layer`.
+    p, begin, end : int
     maps : tuple
         ``features, hidden, bias_features, bias_hidden`` of the `Layout`.
     layer : tuple
@@ -197,9 +217,10 @@ def unpack_layer(w, bias, maps, layer):
     """
     features, hidden, bias_features, bias_hidden = maps
     w_ih, w_hh, bias_ih, bias_hh = layer
-    _unpack(w, features, 0, w_ih)
-    _unpack(w, hidden, w_ih.shape[1], w_hh)
-    for p in range(bias.shape[0]):
+    n_features = w_ih.shape[1]
+    _unpack(w, p, features, 0, begin, min(end, n_features), w_ih)
+    _unpack(w, p, hidden, n_features, max(begin - n_features, 0), end - n_features, w_hh)
+    if begin == 0:
         for j in range(bias.shape[1]):
             i, k = bias_features[p, j], bias_hidden[p, j]
             if i >= 0:

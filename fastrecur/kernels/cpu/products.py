@@ -10,12 +10,13 @@ from numba import prange
 from numba.extending import overload
 
 from fastrecur.kernels.compile import SharedKernel, inline, merged
-from fastrecur.kernels.cpu.panels import unpack_layer
-from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, store
+from fastrecur.kernels.cpu.panels import unpack_panel
+from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, splat, store
 from fastrecur.kernels.cpu.target import CACHE_LINE, MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store, tile_zero
 
-#: Packed rows in one block of the sum of the weight gradients: a panel's gates of the block stay in the L1 cache.
+#: Packed rows in one block of the sum of the weight gradients, and less than twice as many where there are few: a
+#: panel's gates of the block stay in the L1 cache.
 SUM_BLOCK = 128
 
 #: Packed rows that share one pass over the transposed weights in `input_gradient`.
@@ -179,24 +180,25 @@ def input_gradient(gates, w, first, keep, dx, shards):
 
 
 @inline
-def _gradient_tiles(shape, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+def _gradient_tiles(shape, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride):
     while k + len(shape) <= last:
-        acc = tile_load(shape, offset(out, k * out_stride), out_stride)
+        target = offset(out, k * out_stride)
+        acc = tile_zero(shape, out) if fresh else tile_load(shape, target, out_stride)
         acc = tile_dot(acc, offset(a, k), 1, a_stride, gates, gates_stride, count)
-        tile_store(acc, offset(out, k * out_stride), out_stride)
+        tile_store(acc, target, out_stride)
         k += len(shape)
     return k
 
 
 @inline
-def _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
-    """out[k] += sum over ``count`` rows n of a[n, k] gates[n], for k..last."""
-    k = _gradient_tiles(tall, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
-    k = _gradient_tiles(middle, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
-    _gradient_tiles(one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+def _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride):
+    """out[k] += sum over ``count`` rows n of a[n, k] gates[n], for k..last; with ``fresh``, to 0."""
+    k = _gradient_tiles(tall, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
+    k = _gradient_tiles(middle, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
+    _gradient_tiles(one, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
 
 
-def _gradient_strip(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+def _gradient_strip(vectors, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride):
     """`_gradient_product` with the tiles that suit panels of ``len(vectors)`` vectors."""
     raise NotImplementedError
 
@@ -206,26 +208,27 @@ def _strip_of(vectors, *args):
     return {2: _strip_of_2, 3: _strip_of_3, 4: _strip_of_4}[vectors.count]
 
 
-def _strip_of_2(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+def _strip_of_2(vectors, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride):
     tall, middle, one = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2), tile_shape(1, 2)
-    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
 
 
-def _strip_of_3(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+def _strip_of_3(vectors, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride):
     tall, middle, one = tile_shape(TALL_3, 3), tile_shape(MIDDLE_3, 3), tile_shape(1, 3)
-    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
 
 
-def _strip_of_4(vectors, k, last, a, a_stride, gates, gates_stride, count, out, out_stride):
+def _strip_of_4(vectors, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride):
     tall, middle, one = tile_shape(TALL_4, 4), tile_shape(MIDDLE_4, 4), tile_shape(1, 4)
-    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, out, out_stride)
+    _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
 
 
 @inline
-def _bias_gradient(gates, stride, count, out, lanes):
-    """out += sum of ``count`` rows of ``stride`` numbers."""
+def _bias_gradient(gates, stride, count, fresh, out, lanes):
+    """out += sum of ``count`` rows of ``stride`` numbers; with ``fresh``, to 0."""
+    zero = splat(out, 0.0)
     for v in range(0, stride, 2 * lanes):
-        first, second = load(out, v), load(out, v + lanes)
+        first, second = (zero, zero) if fresh else (load(out, v), load(out, v + lanes))
         for n in range(count):
             first = first + load(gates, n * stride + v)
             second = second + load(gates, n * stride + v + lanes)
@@ -254,32 +257,45 @@ def _previous_states(begin, count, run, before, h, stride, n_hidden, scratch):
 
 
 @merged
-def _weight_gradient_panel(vectors, k, last, x, row, dz, dz_stride, h_prev, h_stride, first, count, out, columns):
+def _weight_gradient_panel(
+    vectors, k, last, x, row, dz, dz_stride, h_prev, h_stride, first, count, fresh, out, columns
+):
     """Rows ``k..last`` of one panel of dW, for ``count`` packed rows from ``row`` on."""
     for s in range(x.segments):
         at = s * x.features
         a = offset(x.data, row * x.row_stride + s * x.segment_stride)
         target = offset(out, at * columns)
         low, high = max(k - at, 0), min(last - at, x.features)
-        _gradient_strip(vectors, low, high, a, x.row_stride, dz, dz_stride, count, target, columns)
+        _gradient_strip(vectors, low, high, a, x.row_stride, dz, dz_stride, count, fresh, target, columns)
     at = x.segments * x.features
     target = offset(out, at * columns)
     _gradient_strip(
-        vectors, max(k - at, 0), last - at, h_prev, h_stride, offset(dz, first), dz_stride, count, target, columns
+        vectors,
+        max(k - at, 0),
+        last - at,
+        h_prev,
+        h_stride,
+        offset(dz, first),
+        dz_stride,
+        count,
+        fresh,
+        target,
+        columns,
     )
 
 
 @merged
-def _weight_gradient_rows(gates, x, h, h_stride, before, dw, dbias, vectors, hidden_first, scratch, begin, end):
+def _weight_gradient_rows(
+    gates, x, h, h_stride, before, dw, dbias, vectors, hidden_first, scratch, maps, layer, begin, end
+):
     """The rows ``begin..end`` of dW, counted through all panels; dbias with the first row of a panel."""
     n_rows, dz_stride = gates.shape[1:]
     n_inputs, columns = dw.shape[1:]
     n_hidden = n_inputs - x.segments * x.features
-    dw.reshape(-1)[begin * columns : end * columns] = 0.0
-    dbias[-(-begin // n_inputs) : -(-end // n_inputs)] = 0.0
+    block = -(-n_rows // max(1, n_rows // SUM_BLOCK))
     run = 0
-    for n in range(0, n_rows, SUM_BLOCK):
-        count = min(SUM_BLOCK, n_rows - n)
+    for n in range(0, n_rows, block):
+        count = min(block, n_rows - n)
         h_prev, run = _previous_states(n, count, run, before, h, h_stride, n_hidden, scratch)
         row = begin
         while row < end:
@@ -287,25 +303,30 @@ def _weight_gradient_rows(gates, x, h, h_stride, before, dw, dbias, vectors, hid
             last = min(n_inputs, k + end - row)
             dz = offset(pointer(gates), (p * n_rows + n) * dz_stride)
             if k == 0:
-                _bias_gradient(dz, dz_stride, count, offset(pointer(dbias), p * dz_stride), columns // len(vectors))
+                _bias_gradient(
+                    dz, dz_stride, count, n == 0, offset(pointer(dbias), p * dz_stride), columns // len(vectors)
+                )
             out = offset(pointer(dw), p * n_inputs * columns)
             _weight_gradient_panel(
-                vectors, k, last, x, n, dz, dz_stride, h_prev, h_stride, hidden_first, count, out, columns
+                vectors, k, last, x, n, dz, dz_stride, h_prev, h_stride, hidden_first, count, n == 0, out, columns
             )
+            if n + count == n_rows:
+                unpack_panel(dw, dbias, p, k, last, maps, layer)
             row += last - k
 
 
 @merged
 def _weight_gradient_shard(
-    gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, s
+    gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, maps, layer, shards, s
 ):
     inputs = Inputs(pointer(x), x.shape[1] * x.shape[2], x.shape[1], x.shape[2], features)
     states = offset(pointer(h), direction * h.shape[2])
     mine = offset(pointer(scratch), s * scratch.shape[1])
     h_stride = h.shape[1] * h.shape[2]
     _weight_gradient_rows(
-        gates, inputs, states, h_stride, before, dw, dbias, vectors, hidden_first, mine, shards[s], shards[s + 1]
-    )
+        gates, inputs, states, h_stride, before, dw, dbias, vectors, hidden_first, mine, maps, layer, shards[s],
+        shards[s + 1],
+    )  # fmt: skip
 
 
 @SharedKernel
@@ -333,14 +354,13 @@ def weight_gradient(
         Scratch.
     vectors : tuple of 2, 3 or 4 integers
         As many as a row of a panel has vectors; compiled for each number apart.
-    scratch : array of shape (len(shards) - 1, SUM_BLOCK * D * stride)
+    scratch : array of shape (len(shards) - 1, 2 * SUM_BLOCK * D * stride)
     maps, layer : tuple of arrays
-        As in `fastrecur.kernels.cpu.panels.unpack_layer`; ``layer`` is added to.
+        As in `fastrecur.kernels.cpu.panels.unpack_panel`; ``layer`` is added to.
     shards : int64 array
         Bounds of the P * (S * features + H) rows of dW that each thread takes.
     """
     for s in prange(len(shards) - 1):
         _weight_gradient_shard(
-            gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, shards, s
+            gates, x, features, h, direction, before, dw, dbias, vectors, hidden_first, scratch, maps, layer, shards, s
         )
-    unpack_layer(dw, dbias, maps, layer)

@@ -1,7 +1,7 @@
 """Register tiles for Numba, over the vectors of `fastrecur.kernels.cpu.simd`.
 
 Numba cannot keep a tile of accumulators in registers by itself. A tile is ROWS x VECTORS vectors: `tile_shape`,
-`tile_zero`, `tile_load`, `tile_dot`, `panel_dot`, `tile_store`.
+`tile_zero`, `tile_load`, `tile_dot`, `panel_dot`, `tile_store`; a square one can be transposed.
 """
 
 from llvmlite import ir
@@ -55,6 +55,14 @@ def tile_shape(typingctx, rows, vectors):
     """Shape of a tile from two constants."""
     shape = TileShape(rows.literal_value, vectors.literal_value)
     return shape(rows, vectors), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@intrinsic
+def tile_square(typingctx, like):
+    """Shape of a tile of one vector a row and as many rows as a vector of the pointer ``like`` has lanes."""
+    return TileShape(Vector(like.dtype).lanes, 1)(
+        like
+    ), lambda context, builder, signature, args: context.get_dummy_value()
 
 
 @overload(len)
@@ -111,6 +119,46 @@ def tile_store(typingctx, tile, target, row_stride):
         return context.get_dummy_value()
 
     return types.void(tile, target, types.intp), codegen
+
+
+@intrinsic
+def tile_add(typingctx, tile, target, row_stride):
+    """Add a tile to memory, one row after another."""
+    lanes = tile.dtype.dtype.lanes
+
+    def codegen(context, builder, signature, args):
+        for r, vectors in enumerate(_unpack(builder, tile, args[0])):
+            row = ir_element(builder, target, args[1], builder.mul(args[2], INT64(r)))
+            for n, vector in enumerate(vectors):
+                at, align = ir_element(builder, target, row, INT64(n * lanes)), ir_align(target.dtype)
+                ir_write(builder, builder.fadd(ir_read(builder, vector.type, at, align), vector), at, align)
+        return context.get_dummy_value()
+
+    return types.void(tile, target, types.intp), codegen
+
+
+@intrinsic
+def tile_transpose(typingctx, tile):
+    """Transpose a `tile_square` in registers: in each round, rows ``step`` apart swap every other ``step`` lanes."""
+    lanes = tile.count
+
+    def codegen(context, builder, signature, args):
+        rows = [row for (row,) in _unpack(builder, tile, args[0])]
+        step = 1
+        while step < lanes:
+            ours = _lanes([lane if not lane & step else lanes + lane - step for lane in range(lanes)])
+            theirs = _lanes([lane + step if not lane & step else lanes + lane for lane in range(lanes)])
+            for r in (r for r in range(lanes) if not r & step):
+                pair = rows[r], rows[r + step]
+                rows[r], rows[r + step] = (builder.shuffle_vector(*pair, lanes_) for lanes_ in (ours, theirs))
+            step *= 2
+        return _pack(context, builder, tile, [[row] for row in rows])
+
+    return tile(tile), codegen
+
+
+def _lanes(indices):
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), indices)
 
 
 @intrinsic

@@ -12,6 +12,7 @@ import pytest
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import lstm
+from fastrecur.kernels.cpu.target import HAS_FMA
 from fastrecur.network.dropout import Dropout
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, recurrent_shapes, suffix
@@ -39,7 +40,7 @@ SIZES = [
 ]
 
 #: Forward, absolute (for numbers up to 1); gradients, relative in the norm.
-TOLERANCE = {"float32": (1e-6, 1e-5), "float64": (1e-10, 1e-10)}
+TOLERANCE = {"float32": (1e-6, 1e-5 if HAS_FMA else 2e-5), "float64": (1e-10, 1e-10)}  # or each sum rounds twice
 
 #: A share whose masks, 0 and 2, are numbers of float32.
 HALF = Dropout(recurrent_rate=0.5, seed=3)

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastrecur.kernels.cpu.panels import lanes, pack_layer, pack_transposed, padded, panel_layout, unpack_layer
+from fastrecur.kernels.cpu.panels import lanes, pack_layer, pack_transposed, padded, panel_layout, unpack_panel
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
@@ -46,7 +46,9 @@ def pack(cell, layer, dtype):
 
 @numba.njit
 def unpack_panels(w, bias, maps, layer):
-    unpack_layer(w, bias, maps, layer)
+    for p in range(len(w)):
+        for begin, end in ((0, 3), (3, w.shape[1])):  # as by two threads
+            unpack_panel(w, bias, p, begin, min(end, w.shape[1]), maps, layer)
 
 
 def unpack(layout, w, bias, out):
