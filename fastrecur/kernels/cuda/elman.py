@@ -4,10 +4,10 @@ The kernels here keep a tile of sequences in one block (see `fastrecur.kernels.c
 `fastrecur.kernels.cuda.stepwise` run behind the same names.
 """
 
-from fastrecur.kernels.cuda import products, stepwise
+from fastrecur.kernels.cuda import equations, products, stepwise
 from fastrecur.kernels.cuda.layout import PIECE, block_layout, in_one_block
-from fastrecur.kernels.cuda.recurrence import activations, column_product
-from fastrecur.kernels.cuda.runtime import Kernel, cuda, inline, n_multiprocessors, no_array
+from fastrecur.kernels.cuda.recurrence import column_product
+from fastrecur.kernels.cuda.runtime import Kernel, cuda, n_multiprocessors, no_array
 
 
 def _threads(layout):
@@ -26,13 +26,7 @@ def forward(layout):
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
     zero = real(0)
     load, add = column_product(layout)
-    _, tanh = activations(layout)
-
-    @inline
-    def activate(value, relu):
-        if relu:
-            return zero if value < zero else value  # NaN stays NaN
-        return tanh(value)
+    state, _ = equations.rnn(layout)
 
     def rnn_forward(w_hh_t, steps, h, direction, n_rows, relu, mask, masked):
         halves = cuda.shared.array((2, rows, n_hidden), real)
@@ -70,10 +64,10 @@ def forward(layout):
                 for r in range(rows):
                     ahead[r] = h[next_at + r, direction, j] if r < next_alive else zero
             if alive > 0:  # the same in all threads of the block
-                add(w0, w1, w2, w3, w_hh_t, 0, j, halves, now, z)
+                add(w0, w1, w2, w3, w_hh_t, 0, j, halves, now, z, h.shape[2])
                 for r in range(rows):
                     if r < alive:
-                        h_t = activate(z[r], relu)
+                        h_t = state(z[r], relu)
                         h[at + r, direction, j] = h_t
                         halves[1 - now, r, j] = h_t * drop[r]
                     else:  # it may begin at a later step
@@ -94,6 +88,7 @@ def backward(layout):
     n_hidden, rows, real, pieces = layout.n_hidden, layout.rows, layout.real, layout.pieces
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
     load, add = column_product(layout)
+    _, gradient = equations.rnn(layout)
     zero, one = real(0), real(1)
 
     def rnn_backward(w_hh, steps, h, direction, n_rows, relu, dgates, dy, has_dy, dh, mask, masked):
@@ -127,20 +122,16 @@ def backward(layout):
                 for r in range(rows):
                     if r < alive:
                         n = at + r
-                        h_t = h[n_rows + n, direction, j]
                         dh_t = dh_now[r]
                         if has_dy:
                             dh_t += dy[n, direction, j]
-                        if relu:
-                            value = dh_t if h_t > zero else zero * dh_t
-                        else:
-                            value = dh_t * (one - h_t * h_t)
+                        value = gradient(h[n_rows + n, direction, j], dh_t, relu)
                         halves[now, r, j] = value
                         dgates[n, j] = value
                 cuda.syncthreads()
                 for r in range(rows):
                     z[r] = zero
-                add(w0, w1, w2, w3, w_hh, 0, j, halves, now, z)
+                add(w0, w1, w2, w3, w_hh, 0, j, halves, now, z, h.shape[2])
                 for r in range(rows):
                     if r < alive:
                         dh_now[r] = z[r] * drop[r]

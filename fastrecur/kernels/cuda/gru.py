@@ -4,9 +4,9 @@ The kernels here keep a tile of sequences in one block (see `fastrecur.kernels.c
 `fastrecur.kernels.cuda.stepwise` run behind the same names.
 """
 
-from fastrecur.kernels.cuda import products, stepwise
+from fastrecur.kernels.cuda import equations, products, stepwise
 from fastrecur.kernels.cuda.layout import PIECE, block_layout, in_one_block
-from fastrecur.kernels.cuda.recurrence import activations, column_product
+from fastrecur.kernels.cuda.recurrence import column_product
 from fastrecur.kernels.cuda.runtime import Kernel, cuda, empty, n_multiprocessors, no_array
 
 
@@ -28,9 +28,9 @@ def forward(layout):
     n_threads, n_units = 3 * n_hidden, rows * n_hidden
     n_items = -(-n_units // n_threads)
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
-    sigmoid, tanh = activations(layout)
+    sigmoid, _ = equations.activations(layout)
+    state, _ = equations.gru(layout)
     load, add = column_product(layout)
-    one = real(1)
 
     def gru_forward(w_hh_t, bias_hh, steps, h, direction, n_rows, record, mask, masked, keep):
         h_now = cuda.shared.array((1, rows, n_hidden), real)
@@ -52,7 +52,7 @@ def forward(layout):
         bias = bias_hh[0, j]
         for q in range(n_items):
             i = j + q * n_threads
-            drop[q] = one
+            drop[q] = real(1)
             h_own[q] = real(0)
             if i < n_units:
                 r = i // n_hidden
@@ -80,7 +80,7 @@ def forward(layout):
                 for r in range(rows):
                     ahead[r] = record[next_at + r, j] if r < next_alive else real(0)
             if alive > 0:  # the same in all threads of the block
-                add(w0, w1, w2, w3, w_hh_t, 0, j, h_now, 0, z)
+                add(w0, w1, w2, w3, w_hh_t, 0, j, h_now, 0, z, h.shape[2])
                 for r in range(rows):
                     if gate == 2:
                         gates[2, r, unit] = x_part[r]
@@ -97,9 +97,7 @@ def forward(layout):
                     u = i % n_hidden
                     if i < n_units and r < alive:
                         hidden_part = gates[3, r, u]
-                        n_t = tanh(gates[2, r, u] + gates[0, r, u] * hidden_part)
-                        z_t = gates[1, r, u]
-                        h_t = (one - z_t) * n_t + z_t * h_own[q]
+                        n_t, h_t = state(gates[0, r, u], gates[1, r, u], gates[2, r, u], hidden_part, h_own[q])
                         h_own[q] = h_t
                         h_now[0, r, u] = h_t * drop[q]
                         h[n_rows + at + r, direction, u] = h_t
@@ -127,8 +125,8 @@ def backward(layout):
     n_threads, n_units = 3 * n_hidden, rows * n_hidden
     n_items = -(-n_units // n_threads)
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
+    _, gradient = equations.gru(layout)
     load, add = column_product(layout)
-    one = real(1)
 
     def gru_backward(w_hh, steps, h, direction, n_rows, record, dy, has_dy, dh, mask, masked):
         dz = cuda.shared.array((3, rows, n_hidden), real)
@@ -152,7 +150,7 @@ def backward(layout):
             b = first + i // n_hidden
             u = i % n_hidden
             dh_now[q] = real(0)
-            drop[q] = one
+            drop[q] = real(1)
             if i < n_units and b < n_rows:
                 dh_now[q] = dh[b, u]
                 if masked:
@@ -178,11 +176,7 @@ def backward(layout):
                         dh_t = dh_now[q]
                         if has_dy:
                             dh_t += dy[n, direction, u]
-                        dn = dh_t * (one - z_t) * (one - n_t * n_t)
-                        du = dh_t * (h[before, direction, u] - n_t) * z_t * (one - z_t)
-                        dr = dn * hidden_part * r_t * (one - r_t)
-                        dq = dn * r_t
-                        dh_now[q] = dh_t * z_t
+                        dr, du, dn, dq, dh_now[q] = gradient(r_t, z_t, n_t, hidden_part, h[before, direction, u], dh_t)
                         dz[0, r, u] = dr
                         dz[1, r, u] = du
                         dz[2, r, u] = dq
@@ -193,7 +187,7 @@ def backward(layout):
                 cuda.syncthreads()
                 for r in range(rows):
                     z[r] = real(0)
-                add(w0, w1, w2, w3, w_hh, gate * n_hidden, unit, dz, gate, z)
+                add(w0, w1, w2, w3, w_hh, gate * n_hidden, unit, dz, gate, z, h.shape[2])
                 for r in range(rows):
                     parts[gate, r, unit] = z[r]
                 cuda.syncthreads()
