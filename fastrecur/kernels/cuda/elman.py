@@ -142,7 +142,7 @@ def backward(layout):
     return rnn_backward
 
 
-def rnn_forward(w_ih, w_hh_t, bias, x, steps, h, direction=0, relu=False, mask=None, stream=0):
+def rnn_forward(w_ih, w_hh_t, bias, x, steps, h, scratch, direction=0, relu=False, mask=None, stream=0):
     """Twin of `fastrecur.kernels.reference.rnn_forward` on device arrays, H padded with zero weights.
 
     Parameters
@@ -155,6 +155,8 @@ def rnn_forward(w_ih, w_hh_t, bias, x, steps, h, direction=0, relu=False, mask=N
     steps : fastrecur.kernels.cuda.steps.Steps
     h : device array of shape (B + N, D, H)
         ``direction`` is read and written.
+    scratch : device array of one axis
+        As long as `fastrecur.kernels.cuda.layout.scratch` says.
     mask : device array of shape (B, H), optional
     """
     n_hidden, n_packed, n_rows = h.shape[2], x.shape[0], h.shape[0] - x.shape[0]
@@ -167,17 +169,18 @@ def rnn_forward(w_ih, w_hh_t, bias, x, steps, h, direction=0, relu=False, mask=N
         given = w_hh_t, steps.device, h, direction, n_rows, relu, mask, masked
         forward.launch(layout, -(-n_rows // layout.rows), *given, stream=stream)
     else:
-        given = w_hh_t, None, steps, h, direction, n_rows, (relu,), flat, mask, masked
+        h_now = scratch[: n_rows * n_hidden].reshape(n_rows, n_hidden)
+        given = w_hh_t, None, steps, h, direction, n_rows, (relu,), flat, mask, masked, h_now
         stepwise.walk_forward(stepwise.rnn_cell, *given, stream)
 
 
 def rnn_backward(
-    w_ih, w_hh, x, steps, h, dgates, dy, dh, dx, dw_ih, dw_hh, dbias, parts, direction=0, relu=False, mask=None,
-    add_dx=False, stream=0,
+    w_ih, w_hh, x, steps, h, dgates, dy, dh, dx, dw_ih, dw_hh, dbias, parts, scratch, direction=0, relu=False,
+    mask=None, add_dx=False, stream=0,
 ):  # fmt: skip
     """Twin of `fastrecur.kernels.reference.rnn_backward`: see `rnn_forward`, and `products.weight_gradients`.
 
-    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch.
+    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch of the sums.
     """
     n_hidden, n_rows, dtype = h.shape[2], h.shape[0] - x.shape[0], str(h.dtype)
     masked, mask_or_none, mask = mask is not None, mask, no_array(2, dtype) if mask is None else mask
@@ -193,9 +196,10 @@ def rnn_backward(
     if dx is not None:
         products.multiply(dgates, w_ih, dx, x.shape[0], x.shape[1], n_hidden, add=add_dx, stream=stream)
     products.weight_gradients(dgates, 0, n_hidden, x, dw_ih, dbias, parts, stream)
-    products.recurrent_gradient(dgates, 0, n_hidden, h, direction, steps, mask_or_none, dw_hh, 0, parts, stream)
+    before = products.states_before(h, direction, steps, mask_or_none, scratch, stream)
+    products.recurrent_gradient(dgates, 0, n_hidden, before, dw_hh, 0, parts, stream)
 
 
-def rnn_step(w_ih, w_hh_t, bias, x, h, steps, relu=False, stream=0):
+def rnn_step(w_ih, w_hh_t, bias, x, h, steps, scratch, relu=False, stream=0):
     """Twin of `fastrecur.kernels.reference.rnn_step`: ``h`` (2 B, 1, H), the new states come behind the old ones."""
-    rnn_forward(w_ih, w_hh_t, bias, x, steps, h, 0, relu, None, stream)
+    rnn_forward(w_ih, w_hh_t, bias, x, steps, h, scratch, 0, relu, None, stream)

@@ -7,7 +7,7 @@ The kernels here keep a tile of sequences in one block (see `fastrecur.kernels.c
 from fastrecur.kernels.cuda import equations, products, stepwise
 from fastrecur.kernels.cuda.layout import PIECE, block_layout, in_one_block
 from fastrecur.kernels.cuda.recurrence import column_product
-from fastrecur.kernels.cuda.runtime import Kernel, cuda, empty, n_multiprocessors, no_array
+from fastrecur.kernels.cuda.runtime import Kernel, cuda, n_multiprocessors, no_array
 
 
 def _threads(layout):
@@ -206,7 +206,9 @@ def backward(layout):
     return gru_backward
 
 
-def gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, direction=0, mask=None, keep=True, stream=0):
+def gru_forward(
+    w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, scratch, direction=0, mask=None, keep=True, stream=0
+):  # fmt: skip
     """Twin of `fastrecur.kernels.reference.gru_forward` on device arrays, H padded with zero weights.
 
     Parameters
@@ -221,6 +223,8 @@ def gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, direction=0,
         ``direction`` is read and written.
     gates : device array of shape (N, 4H)
         Without ``keep`` scratch.
+    scratch : device array of one axis
+        As long as `fastrecur.kernels.cuda.layout.scratch` says.
     mask : device array of shape (B, H), optional
     """
     n_hidden, n_packed, n_rows = h.shape[2], x.shape[0], h.shape[0] - x.shape[0]
@@ -231,18 +235,20 @@ def gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, direction=0,
         given = w_hh_t, bias_hh, steps.device, h, direction, n_rows, gates, mask, masked, keep
         forward.launch(layout, -(-n_rows // layout.rows), *given, stream=stream)
     else:
-        hidden_part = empty((n_rows, 3 * n_hidden), h.dtype)
-        given = w_hh_t, bias_hh, steps, h, direction, n_rows, (hidden_part, gates, keep), gates, mask, masked
+        size = n_rows * n_hidden
+        h_now = scratch[:size].reshape(n_rows, n_hidden)
+        hidden_part = scratch[size : 4 * size].reshape(n_rows, 3 * n_hidden)
+        given = w_hh_t, bias_hh, steps, h, direction, n_rows, (hidden_part, gates, keep), gates, mask, masked, h_now
         stepwise.walk_forward(stepwise.gru_cell, *given, stream)
 
 
 def gru_backward(
-    w_ih, w_hh, x, steps, h, gates, dy, dh, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, parts, direction=0, mask=None,
-    add_dx=False, stream=0,
+    w_ih, w_hh, x, steps, h, gates, dy, dh, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, parts, scratch, direction=0,
+    mask=None, add_dx=False, stream=0,
 ):  # fmt: skip
     """Twin of `fastrecur.kernels.reference.gru_backward`: see `gru_forward`, and `products.weight_gradients`.
 
-    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch.
+    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch of the sums.
     """
     n_hidden, n_rows, dtype = h.shape[2], h.shape[0] - x.shape[0], str(h.dtype)
     masked, mask_or_none, mask = mask is not None, mask, no_array(2, dtype) if mask is None else mask
@@ -252,20 +258,21 @@ def gru_backward(
         given = w_hh, steps.device, h, direction, n_rows, gates, dy, has_dy, dh, mask, masked
         backward.launch(layout, -(-n_rows // layout.rows), *given, stream=stream)
     else:
-        past = empty((n_rows, n_hidden), dtype)
+        past = scratch[: n_rows * n_hidden].reshape(n_rows, n_hidden)
         given = w_hh, steps, h, direction, n_rows, (gates, dy, has_dy, dh, past), gates, dh, past, mask, masked
         stepwise.walk_backward(stepwise.gru_gradient, *given, stream)
     if dx is not None:
         products.multiply(gates, w_ih, dx, x.shape[0], x.shape[1], 3 * n_hidden, add=add_dx, stream=stream)
     products.weight_gradients(gates, 0, 3 * n_hidden, x, dw_ih, dbias_ih, parts, stream)
+    before = products.states_before(h, direction, steps, mask_or_none, scratch, stream)
     for first, count, row in ((0, 2 * n_hidden, 0), (3 * n_hidden, n_hidden, 2 * n_hidden)):  # r and z, then q
-        products.recurrent_gradient(gates, first, count, h, direction, steps, mask_or_none, dw_hh, row, parts, stream)
+        products.recurrent_gradient(gates, first, count, before, dw_hh, row, parts, stream)
         products.add_column_sums(gates, dbias_hh, x.shape[0], count, parts, first, row, stream)
 
 
-def gru_step(w_ih, w_hh_t, bias_ih, bias_hh, x, h, gates, steps, stream=0):
+def gru_step(w_ih, w_hh_t, bias_ih, bias_hh, x, h, gates, steps, scratch, stream=0):
     """Twin of `fastrecur.kernels.reference.gru_step`: ``h`` (2 B, 1, H), the new states come behind the old ones.
 
     ``steps`` is the table of one step of B rows.
     """
-    gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, keep=False, stream=stream)
+    gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, scratch, keep=False, stream=stream)

@@ -211,7 +211,7 @@ def backward(layout):
     return lstm_backward
 
 
-def lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, direction=0, mask=None, keep=True, stream=0):
+def lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, scratch, direction=0, mask=None, keep=True, stream=0):
     """Twin of `fastrecur.kernels.reference.lstm_forward` on device arrays, H padded with zero weights.
 
     Parameters
@@ -228,6 +228,8 @@ def lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, direction=0, mask=No
         Without ``keep`` the initial states are replaced: they end as the final states.
     gates : device array of shape (N, 4H)
         Without ``keep`` scratch.
+    scratch : device array of one axis
+        As long as `fastrecur.kernels.cuda.layout.scratch` says.
     mask : device array of shape (B, H), optional
     """
     n_hidden, n_packed, n_rows = h.shape[2], x.shape[0], h.shape[0] - x.shape[0]
@@ -238,17 +240,18 @@ def lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, direction=0, mask=No
         given = w_hh_t, steps.device, h, direction, n_rows, c, gates, mask, masked, keep
         forward.launch(layout, -(-n_rows // layout.rows), *given, stream=stream)
     else:
-        given = w_hh_t, None, steps, h, direction, n_rows, (c, gates, keep), gates, mask, masked
+        h_now = scratch[: n_rows * n_hidden].reshape(n_rows, n_hidden)
+        given = w_hh_t, None, steps, h, direction, n_rows, (c, gates, keep), gates, mask, masked, h_now
         stepwise.walk_forward(stepwise.lstm_cell, *given, stream)
 
 
 def lstm_backward(
-    w_ih, w_hh, x, steps, h, c, gates, dy, dh, dc, dx, dw_ih, dw_hh, dbias, parts, direction=0, mask=None, add_dx=False,
-    stream=0,
+    w_ih, w_hh, x, steps, h, c, gates, dy, dh, dc, dx, dw_ih, dw_hh, dbias, parts, scratch, direction=0, mask=None,
+    add_dx=False, stream=0,
 ):  # fmt: skip
     """Twin of `fastrecur.kernels.reference.lstm_backward`: see `lstm_forward`, and `products.weight_gradients`.
 
-    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch.
+    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch of the sums.
     """
     n_hidden, n_rows, dtype = h.shape[2], h.shape[0] - x.shape[0], str(h.dtype)
     masked, mask_or_none, mask = mask is not None, mask, no_array(2, dtype) if mask is None else mask
@@ -263,12 +266,13 @@ def lstm_backward(
     if dx is not None:
         products.multiply(gates, w_ih, dx, x.shape[0], x.shape[1], 4 * n_hidden, add=add_dx, stream=stream)
     products.weight_gradients(gates, 0, 4 * n_hidden, x, dw_ih, dbias, parts, stream)
-    products.recurrent_gradient(gates, 0, 4 * n_hidden, h, direction, steps, mask_or_none, dw_hh, 0, parts, stream)
+    before = products.states_before(h, direction, steps, mask_or_none, scratch, stream)
+    products.recurrent_gradient(gates, 0, 4 * n_hidden, before, dw_hh, 0, parts, stream)
 
 
-def lstm_step(w_ih, w_hh_t, bias, x, h, c, gates, steps, stream=0):
+def lstm_step(w_ih, w_hh_t, bias, x, h, c, gates, steps, scratch, stream=0):
     """Twin of `fastrecur.kernels.reference.lstm_step`: ``c`` (B, H) is replaced.
 
     Of ``h`` (2 B, 1, H) the new states come behind the old ones. ``steps`` is the table of one step of B rows.
     """
-    lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, keep=False, stream=stream)
+    lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, scratch, keep=False, stream=stream)

@@ -15,7 +15,6 @@ from fastrecur.kernels.cuda.runtime import (
     Kernel,
     block_of,
     cuda,
-    empty,
     inline,
     n_multiprocessors,
     no_array,
@@ -314,22 +313,31 @@ def weight_gradients(gates, first, count, x, dw_ih, dbias, parts, stream=0):
     add_column_sums(gates, dbias, n_packed, count, parts, first, 0, stream)
 
 
-def recurrent_gradient(gates, first, count, h, direction, steps, mask, dw_hh, row, parts, stream=0):
-    """Launch ``dw_hh[row : row + count] += dz^T h_prev``, h_prev the previous states (times the mask)."""
-    n_packed, n_hidden = gates.shape[0], h.shape[2]
-    out = dw_hh[row : row + count]
-    options = {"transpose_a": True, "a_first": first, "add": True, "parts": parts, "stream": stream}
+def states_before(h, direction, steps, mask, scratch, stream=0):
+    """What the recurrent product read at each packed row, for `recurrent_gradient`: a matrix, a column, an index.
+
+    With a mask it is computed, into ``scratch``; without, it is the states themselves, their rows by index.
+    """
+    n_hidden, n_packed = h.shape[2], steps.previous.shape[0]
     if mask is None:
-        states = h.reshape(h.shape[0], h.shape[1] * n_hidden)
-        options |= {"b_first": direction * n_hidden, "index": steps.previous}
-        multiply(gates, states, out, count, n_hidden, n_packed, **options)
-        return
-    before = empty((n_packed, n_hidden), h.dtype)
+        return h.reshape(h.shape[0], h.shape[1] * n_hidden), direction * n_hidden, steps.previous
+    before = scratch[: n_packed * n_hidden].reshape(n_packed, n_hidden)
     layout = ProductLayout(0, False, False, str(h.dtype))
     blocks = -(-n_packed * n_hidden // _THREADS_OF_COMBINE)
     given = h, direction, steps.previous, steps.device, mask, before
     previous_states.launch(layout, blocks, *given, stream=stream)
-    multiply(gates, before, out, count, n_hidden, n_packed, **options)
+    return before, 0, None
+
+
+def recurrent_gradient(gates, first, count, before, dw_hh, row, parts, stream=0):
+    """Launch ``dw_hh[row : row + count] += dz^T h_prev``, dz the columns of ``gates`` from ``first`` on.
+
+    ``before`` is what `states_before` gave.
+    """
+    states, b_first, index = before
+    options = {"transpose_a": True, "a_first": first, "b_first": b_first, "index": index, "add": True, "parts": parts}
+    out = dw_hh[row : row + count]
+    multiply(gates, states, out, count, out.shape[1], gates.shape[0], **options, stream=stream)
 
 
 def _combine(parts, n_parts, c, c_first, m, n, add, stream):

@@ -5,7 +5,7 @@ cell's equations, one thread a unit. Launches on one stream follow each other: w
 Within a launch no thread waits for another.
 """
 
-from fastrecur.kernels.cuda import equations, products, runtime
+from fastrecur.kernels.cuda import equations, products
 from fastrecur.kernels.cuda.layout import Layout
 from fastrecur.kernels.cuda.runtime import Kernel, block_of, cuda, no_array
 
@@ -255,14 +255,13 @@ def complete(layout):
 # --- through time ----------------------------------------------------------------------------------------------------
 
 
-def walk_forward(cell, w_hh_t, bias_hh, steps, h, direction, n_rows, middle, record, mask, masked, stream):
+def walk_forward(cell, w_hh_t, bias_hh, steps, h, direction, n_rows, middle, record, mask, masked, h_now, stream):
     """Launch all steps of a cell forward.
 
     ``middle`` are the arguments of the cell's kernel between ``masked`` and the step; for the GRU it begins with the
-    scratch of the hidden part. For the Elman RNN ``record`` is ``h`` in two axes.
+    scratch of the hidden part. For the Elman RNN ``record`` is ``h`` in two axes. ``h_now`` (B, H) is scratch.
     """
     n_hidden, layout = h.shape[2], _layout(h.dtype)
-    h_now = runtime.empty((n_rows, n_hidden), h.dtype)
     begin.launch(layout, _blocks(n_rows, n_hidden), h, direction, n_rows, h_now, mask, masked, stream=stream)
     for at, rows, carried, before in steps.host.tolist():
         if cell is gru_cell:

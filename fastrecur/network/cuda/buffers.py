@@ -29,6 +29,12 @@ class Buffers:
             buffer = self._buffers[name] = runtime.empty((size,), dtype or self._dtype)
         return buffer[:size].reshape(*shape)
 
+    def upload(self, name, array):
+        """Copy of a NumPy array in the dtype of the buffers, there when it returns."""
+        out = self.take(name, *array.shape)
+        out.copy_to_device(np.ascontiguousarray(array))
+        return out
+
     def send(self, name, numbers):
         """Copy of an array of one axis of integers, as int32.
 

@@ -75,7 +75,7 @@ def test_the_memory_of_a_fit_is_foreseen(cell, options, held, free, monkeypatch)
     CELLS[cell](device="cuda", **options).fit(data, y)
     ((estimator, _, batch_size, architecture, device),) = seen
     dropped = estimator.dropout > 0, estimator.recurrent_dropout > 0
-    needed, of_x = memory.training_memory(cell, 24, 24, batch_size, *dropped, **architecture)
+    needed, of_x = memory.training_memory(cell, 24, 24, batch_size, 1, *dropped, **architecture)
     assert device == "cuda"
     assert of_x == 4 * data.size
     assert 0.9 * held.most < needed < 1.4 * held.most
