@@ -1,10 +1,12 @@
 """What the compiler makes of the GPU's kernels, without a GPU: ``python -m bench.cuda_kernels``.
 
 Compiles every kernel through NVVM to PTX and with the ptxas of the nvidia-cuda-nvcc wheel to machine code, and prints
-registers, shared memory and how many blocks and warps a multiprocessor holds.
+registers, shared memory and how many blocks and warps a multiprocessor holds. Of numba-cuda and numba-cuda-mlir the one
+is taken that the package takes.
 """
 
 import argparse
+import importlib
 import json
 import re
 import subprocess
@@ -49,6 +51,8 @@ class Build:
     """One kernel for one layout and one compute capability, as ptxas reports it.
 
     ``doubles`` counts instructions in double precision; ``in_doubles`` says whether arguments are, and they are meant.
+    ``inexact`` counts roots, divisions and tanh that fast-math would approximate, ``atomics`` atomic operations but
+    for that by which numba-cuda-mlir keeps the first error of a kernel.
     """
 
     kernel: str
@@ -62,6 +66,8 @@ class Build:
     fused: int
     doubles: int
     in_doubles: bool
+    inexact: int
+    atomics: int
 
     @property
     def blocks(self):
@@ -89,6 +95,8 @@ def find_ptxas():
 
 def compiled(kernel, of, capability, ptxas):
     """`Build` of a kernel."""
+    if runtime.PACKAGE == "numba_cuda_mlir":  # asks a device what it is, whatever it compiles for: this is the answer
+        importlib.import_module("numba_cuda_mlir.tools")._cached_cc = capability
     ptx = kernel.ptx(of, capability)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
@@ -113,6 +121,8 @@ def compiled(kernel, of, capability, ptxas):
         fused=len(re.findall(r"\bfma\.rn", ptx)),
         doubles=len(re.findall(r"\b(?:fma|add|sub|mul|div|cvt)[\w.]*\.f64", ptx)),
         in_doubles=any(name.startswith("d") for name in kernel.arguments),
+        inexact=len(re.findall(r"\b(?:tanh|sqrt|rsqrt)\.approx|\bdiv\.(?:approx|full)", ptx)),
+        atomics=len(re.findall(r"(?<!_error_code;)\s(?:atom|red)\.", ptx)),
     )
 
 
@@ -170,8 +180,9 @@ def main():
     parser.add_argument("--json", action="store_true", help="one object a line instead of the table")
     arguments = parser.parse_args()
     ptxas = find_ptxas()
-    if runtime.PACKAGE != "numba_cuda" or runtime.SIMULATED or ptxas is None:
-        print("needs numba-cuda, not simulated, and the wheel nvidia-cuda-nvcc of the same release", file=sys.stderr)
+    if runtime.cuda is None or runtime.SIMULATED or ptxas is None:
+        packages = "numba-cuda or numba-cuda-mlir, not simulated, and the wheel nvidia-cuda-nvcc of the same release"
+        print(f"needs {packages}", file=sys.stderr)
         return 1
     kernels = [
         *block_kernels(arguments.dtype, arguments.blocks),

@@ -24,11 +24,12 @@ def check_memory(estimator: Any, sequences: Any, batch_size: int, architecture: 
     longest, n_steps = int(lengths[-1]), int(lengths.sum())
     if estimator.solver == "lbfgs":  # sees all sequences, part by part
         n_packed = min(n_steps, FULL_STEPS + longest)
-        n_rows = -(-n_packed * len(lengths) // n_steps)
+        n_rows, n_pieces = -(-n_packed * len(lengths) // n_steps), 1
         batch = "A part of the data as solver='lbfgs' takes it"
         remedy = "hidden_size or num_layers, or cut the sequences"
     else:
-        n_packed, n_rows = int(np.minimum(lengths[-batch_size:], estimator.bptt_steps or longest).sum()), batch_size
+        piece, n_rows = min(estimator.bptt_steps or longest, longest), batch_size
+        n_packed, n_pieces = int(np.minimum(lengths[-batch_size:], piece).sum()), -(-longest // piece)
         batch = f"A batch of batch_size={batch_size} sequences"
         remedy = "batch_size, hidden_size or num_layers, cut the sequences, or set bptt_steps"
     tokens, n_tokens = "", architecture["n_tokens"]
@@ -40,7 +41,8 @@ def check_memory(estimator: Any, sequences: Any, batch_size: int, architecture: 
     if available is not None:
         from fastrecur.network.cuda import memory  # which imports CUDA
 
-        needed, of_x = memory.training_memory(estimator._cell, n_steps, n_packed, n_rows, *dropped, **architecture)
+        given = estimator._cell, n_steps, n_packed, n_rows, n_pieces, *dropped
+        needed, of_x = memory.training_memory(*given, **architecture)
         to_train = f"of the GPU's memory to train, {of_x / _GIBIBYTE:.1f} GiB of it for X, all of which goes there; "
         to_train += f"{available / _GIBIBYTE:.1f} GiB are free"
         remedy += ", or take device='cpu'" if of_x < needed / 2 else ", take fewer sequences, or device='cpu'"

@@ -53,15 +53,16 @@ def pinball(error, level):
 
 # --- random numbers --------------------------------------------------------------------------------------------------
 
-#: What the counter of splitmix64 goes up by, and the factors of its hash.
-GAMMA, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+#: What the counter of splitmix64 goes up by, and the factors of its hash, 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9 and
+#: 0x94D049BB133111EB, as what is taken from 2^64 for them: numba-cuda-mlir compiles no constant beyond 2^63.
+GAMMA, FIRST, SECOND = np.uint64(0x61C8864680B583EB), np.uint64(0x40A7B892E31B1A47), np.uint64(0x6B2FB644ECCEEE15)
 
-_30, _27, _31, _ONE = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(1)
+_30, _27, _31, _ZERO, _ONE = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(0), np.uint64(1)
 
 
 def splitmix(key, n):
     """Number ``n`` of the sequence of splitmix64 that begins at ``key``: 64 bits, uint64."""
-    z = key + (np.uint64(n) + _ONE) * GAMMA
-    z = (z ^ (z >> _30)) * FIRST
-    z = (z ^ (z >> _27)) * SECOND
+    z = key - (np.uint64(n) + _ONE) * GAMMA
+    z = _ZERO - (z ^ (z >> _30)) * FIRST
+    z = _ZERO - (z ^ (z >> _27)) * SECOND
     return z ^ (z >> _31)

@@ -4,10 +4,10 @@ The kernels here keep a tile of sequences in one block (see `fastrecur.kernels.c
 `fastrecur.kernels.cuda.stepwise` run behind the same names.
 """
 
-from fastrecur.kernels.cuda import products, stepwise
+from fastrecur.kernels.cuda import equations, products, stepwise
 from fastrecur.kernels.cuda.layout import PIECE, block_layout, in_one_block
-from fastrecur.kernels.cuda.recurrence import activations, column_product
-from fastrecur.kernels.cuda.runtime import Kernel, cuda, inline, n_multiprocessors, no_array
+from fastrecur.kernels.cuda.recurrence import column_product
+from fastrecur.kernels.cuda.runtime import Kernel, cuda, n_multiprocessors, no_array
 
 
 def _threads(layout):
@@ -26,13 +26,7 @@ def forward(layout):
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
     zero = real(0)
     load, add = column_product(layout)
-    _, tanh = activations(layout)
-
-    @inline
-    def activate(value, relu):
-        if relu:
-            return zero if value < zero else value  # NaN stays NaN
-        return tanh(value)
+    state, _ = equations.rnn(layout)
 
     def rnn_forward(w_hh_t, steps, h, direction, n_rows, relu, mask, masked):
         halves = cuda.shared.array((2, rows, n_hidden), real)
@@ -70,10 +64,10 @@ def forward(layout):
                 for r in range(rows):
                     ahead[r] = h[next_at + r, direction, j] if r < next_alive else zero
             if alive > 0:  # the same in all threads of the block
-                add(w0, w1, w2, w3, w_hh_t, 0, j, halves, now, z)
+                add(w0, w1, w2, w3, w_hh_t, 0, j, halves, now, z, h.shape[2])
                 for r in range(rows):
                     if r < alive:
-                        h_t = activate(z[r], relu)
+                        h_t = state(z[r], relu)
                         h[at + r, direction, j] = h_t
                         halves[1 - now, r, j] = h_t * drop[r]
                     else:  # it may begin at a later step
@@ -94,6 +88,7 @@ def backward(layout):
     n_hidden, rows, real, pieces = layout.n_hidden, layout.rows, layout.real, layout.pieces
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
     load, add = column_product(layout)
+    _, gradient = equations.rnn(layout)
     zero, one = real(0), real(1)
 
     def rnn_backward(w_hh, steps, h, direction, n_rows, relu, dgates, dy, has_dy, dh, mask, masked):
@@ -127,20 +122,16 @@ def backward(layout):
                 for r in range(rows):
                     if r < alive:
                         n = at + r
-                        h_t = h[n_rows + n, direction, j]
                         dh_t = dh_now[r]
                         if has_dy:
                             dh_t += dy[n, direction, j]
-                        if relu:
-                            value = dh_t if h_t > zero else zero * dh_t
-                        else:
-                            value = dh_t * (one - h_t * h_t)
+                        value = gradient(h[n_rows + n, direction, j], dh_t, relu)
                         halves[now, r, j] = value
                         dgates[n, j] = value
                 cuda.syncthreads()
                 for r in range(rows):
                     z[r] = zero
-                add(w0, w1, w2, w3, w_hh, 0, j, halves, now, z)
+                add(w0, w1, w2, w3, w_hh, 0, j, halves, now, z, h.shape[2])
                 for r in range(rows):
                     if r < alive:
                         dh_now[r] = z[r] * drop[r]
@@ -151,7 +142,7 @@ def backward(layout):
     return rnn_backward
 
 
-def rnn_forward(w_ih, w_hh_t, bias, x, steps, h, direction=0, relu=False, mask=None, stream=0):
+def rnn_forward(w_ih, w_hh_t, bias, x, steps, h, scratch, direction=0, relu=False, mask=None, stream=0):
     """Twin of `fastrecur.kernels.reference.rnn_forward` on device arrays, H padded with zero weights.
 
     Parameters
@@ -164,6 +155,8 @@ def rnn_forward(w_ih, w_hh_t, bias, x, steps, h, direction=0, relu=False, mask=N
     steps : fastrecur.kernels.cuda.steps.Steps
     h : device array of shape (B + N, D, H)
         ``direction`` is read and written.
+    scratch : device array of one axis
+        As long as `fastrecur.kernels.cuda.layout.scratch` says.
     mask : device array of shape (B, H), optional
     """
     n_hidden, n_packed, n_rows = h.shape[2], x.shape[0], h.shape[0] - x.shape[0]
@@ -176,17 +169,18 @@ def rnn_forward(w_ih, w_hh_t, bias, x, steps, h, direction=0, relu=False, mask=N
         given = w_hh_t, steps.device, h, direction, n_rows, relu, mask, masked
         forward.launch(layout, -(-n_rows // layout.rows), *given, stream=stream)
     else:
-        given = w_hh_t, None, steps, h, direction, n_rows, (relu,), flat, mask, masked
+        h_now = scratch[: n_rows * n_hidden].reshape(n_rows, n_hidden)
+        given = w_hh_t, None, steps, h, direction, n_rows, (relu,), flat, mask, masked, h_now
         stepwise.walk_forward(stepwise.rnn_cell, *given, stream)
 
 
 def rnn_backward(
-    w_ih, w_hh, x, steps, h, dgates, dy, dh, dx, dw_ih, dw_hh, dbias, parts, direction=0, relu=False, mask=None,
-    add_dx=False, stream=0,
+    w_ih, w_hh, x, steps, h, dgates, dy, dh, dx, dw_ih, dw_hh, dbias, parts, scratch, direction=0, relu=False,
+    mask=None, add_dx=False, stream=0,
 ):  # fmt: skip
     """Twin of `fastrecur.kernels.reference.rnn_backward`: see `rnn_forward`, and `products.weight_gradients`.
 
-    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch.
+    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch of the sums.
     """
     n_hidden, n_rows, dtype = h.shape[2], h.shape[0] - x.shape[0], str(h.dtype)
     masked, mask_or_none, mask = mask is not None, mask, no_array(2, dtype) if mask is None else mask
@@ -202,9 +196,10 @@ def rnn_backward(
     if dx is not None:
         products.multiply(dgates, w_ih, dx, x.shape[0], x.shape[1], n_hidden, add=add_dx, stream=stream)
     products.weight_gradients(dgates, 0, n_hidden, x, dw_ih, dbias, parts, stream)
-    products.recurrent_gradient(dgates, 0, n_hidden, h, direction, steps, mask_or_none, dw_hh, 0, parts, stream)
+    before = products.states_before(h, direction, steps, mask_or_none, scratch, stream)
+    products.recurrent_gradient(dgates, 0, n_hidden, before, dw_hh, 0, parts, stream)
 
 
-def rnn_step(w_ih, w_hh_t, bias, x, h, steps, relu=False, stream=0):
+def rnn_step(w_ih, w_hh_t, bias, x, h, steps, scratch, relu=False, stream=0):
     """Twin of `fastrecur.kernels.reference.rnn_step`: ``h`` (2 B, 1, H), the new states come behind the old ones."""
-    rnn_forward(w_ih, w_hh_t, bias, x, steps, h, 0, relu, None, stream)
+    rnn_forward(w_ih, w_hh_t, bias, x, steps, h, scratch, 0, relu, None, stream)

@@ -4,10 +4,10 @@ The kernels here keep a tile of sequences in one block (see `fastrecur.kernels.c
 `fastrecur.kernels.cuda.stepwise` run behind the same names.
 """
 
-from fastrecur.kernels.cuda import products, stepwise
+from fastrecur.kernels.cuda import equations, products, stepwise
 from fastrecur.kernels.cuda.layout import PIECE, block_layout, in_one_block
-from fastrecur.kernels.cuda.recurrence import activations, column_product
-from fastrecur.kernels.cuda.runtime import Kernel, cuda, empty, n_multiprocessors, no_array
+from fastrecur.kernels.cuda.recurrence import column_product
+from fastrecur.kernels.cuda.runtime import Kernel, cuda, n_multiprocessors, no_array
 
 
 def _threads(layout):
@@ -28,9 +28,9 @@ def forward(layout):
     n_threads, n_units = 3 * n_hidden, rows * n_hidden
     n_items = -(-n_units // n_threads)
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
-    sigmoid, tanh = activations(layout)
+    sigmoid, _ = equations.activations(layout)
+    state, _ = equations.gru(layout)
     load, add = column_product(layout)
-    one = real(1)
 
     def gru_forward(w_hh_t, bias_hh, steps, h, direction, n_rows, record, mask, masked, keep):
         h_now = cuda.shared.array((1, rows, n_hidden), real)
@@ -52,7 +52,7 @@ def forward(layout):
         bias = bias_hh[0, j]
         for q in range(n_items):
             i = j + q * n_threads
-            drop[q] = one
+            drop[q] = real(1)
             h_own[q] = real(0)
             if i < n_units:
                 r = i // n_hidden
@@ -80,7 +80,7 @@ def forward(layout):
                 for r in range(rows):
                     ahead[r] = record[next_at + r, j] if r < next_alive else real(0)
             if alive > 0:  # the same in all threads of the block
-                add(w0, w1, w2, w3, w_hh_t, 0, j, h_now, 0, z)
+                add(w0, w1, w2, w3, w_hh_t, 0, j, h_now, 0, z, h.shape[2])
                 for r in range(rows):
                     if gate == 2:
                         gates[2, r, unit] = x_part[r]
@@ -97,9 +97,7 @@ def forward(layout):
                     u = i % n_hidden
                     if i < n_units and r < alive:
                         hidden_part = gates[3, r, u]
-                        n_t = tanh(gates[2, r, u] + gates[0, r, u] * hidden_part)
-                        z_t = gates[1, r, u]
-                        h_t = (one - z_t) * n_t + z_t * h_own[q]
+                        n_t, h_t = state(gates[0, r, u], gates[1, r, u], gates[2, r, u], hidden_part, h_own[q])
                         h_own[q] = h_t
                         h_now[0, r, u] = h_t * drop[q]
                         h[n_rows + at + r, direction, u] = h_t
@@ -127,8 +125,8 @@ def backward(layout):
     n_threads, n_units = 3 * n_hidden, rows * n_hidden
     n_items = -(-n_units // n_threads)
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
+    _, gradient = equations.gru(layout)
     load, add = column_product(layout)
-    one = real(1)
 
     def gru_backward(w_hh, steps, h, direction, n_rows, record, dy, has_dy, dh, mask, masked):
         dz = cuda.shared.array((3, rows, n_hidden), real)
@@ -152,7 +150,7 @@ def backward(layout):
             b = first + i // n_hidden
             u = i % n_hidden
             dh_now[q] = real(0)
-            drop[q] = one
+            drop[q] = real(1)
             if i < n_units and b < n_rows:
                 dh_now[q] = dh[b, u]
                 if masked:
@@ -178,11 +176,7 @@ def backward(layout):
                         dh_t = dh_now[q]
                         if has_dy:
                             dh_t += dy[n, direction, u]
-                        dn = dh_t * (one - z_t) * (one - n_t * n_t)
-                        du = dh_t * (h[before, direction, u] - n_t) * z_t * (one - z_t)
-                        dr = dn * hidden_part * r_t * (one - r_t)
-                        dq = dn * r_t
-                        dh_now[q] = dh_t * z_t
+                        dr, du, dn, dq, dh_now[q] = gradient(r_t, z_t, n_t, hidden_part, h[before, direction, u], dh_t)
                         dz[0, r, u] = dr
                         dz[1, r, u] = du
                         dz[2, r, u] = dq
@@ -193,7 +187,7 @@ def backward(layout):
                 cuda.syncthreads()
                 for r in range(rows):
                     z[r] = real(0)
-                add(w0, w1, w2, w3, w_hh, gate * n_hidden, unit, dz, gate, z)
+                add(w0, w1, w2, w3, w_hh, gate * n_hidden, unit, dz, gate, z, h.shape[2])
                 for r in range(rows):
                     parts[gate, r, unit] = z[r]
                 cuda.syncthreads()
@@ -212,7 +206,9 @@ def backward(layout):
     return gru_backward
 
 
-def gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, direction=0, mask=None, keep=True, stream=0):
+def gru_forward(
+    w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, scratch, direction=0, mask=None, keep=True, stream=0
+):  # fmt: skip
     """Twin of `fastrecur.kernels.reference.gru_forward` on device arrays, H padded with zero weights.
 
     Parameters
@@ -227,6 +223,8 @@ def gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, direction=0,
         ``direction`` is read and written.
     gates : device array of shape (N, 4H)
         Without ``keep`` scratch.
+    scratch : device array of one axis
+        As long as `fastrecur.kernels.cuda.layout.scratch` says.
     mask : device array of shape (B, H), optional
     """
     n_hidden, n_packed, n_rows = h.shape[2], x.shape[0], h.shape[0] - x.shape[0]
@@ -237,18 +235,20 @@ def gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, direction=0,
         given = w_hh_t, bias_hh, steps.device, h, direction, n_rows, gates, mask, masked, keep
         forward.launch(layout, -(-n_rows // layout.rows), *given, stream=stream)
     else:
-        hidden_part = empty((n_rows, 3 * n_hidden), h.dtype)
-        given = w_hh_t, bias_hh, steps, h, direction, n_rows, (hidden_part, gates, keep), gates, mask, masked
+        size = n_rows * n_hidden
+        h_now = scratch[:size].reshape(n_rows, n_hidden)
+        hidden_part = scratch[size : 4 * size].reshape(n_rows, 3 * n_hidden)
+        given = w_hh_t, bias_hh, steps, h, direction, n_rows, (hidden_part, gates, keep), gates, mask, masked, h_now
         stepwise.walk_forward(stepwise.gru_cell, *given, stream)
 
 
 def gru_backward(
-    w_ih, w_hh, x, steps, h, gates, dy, dh, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, parts, direction=0, mask=None,
-    add_dx=False, stream=0,
+    w_ih, w_hh, x, steps, h, gates, dy, dh, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, parts, scratch, direction=0,
+    mask=None, add_dx=False, stream=0,
 ):  # fmt: skip
     """Twin of `fastrecur.kernels.reference.gru_backward`: see `gru_forward`, and `products.weight_gradients`.
 
-    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch.
+    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch of the sums.
     """
     n_hidden, n_rows, dtype = h.shape[2], h.shape[0] - x.shape[0], str(h.dtype)
     masked, mask_or_none, mask = mask is not None, mask, no_array(2, dtype) if mask is None else mask
@@ -258,20 +258,21 @@ def gru_backward(
         given = w_hh, steps.device, h, direction, n_rows, gates, dy, has_dy, dh, mask, masked
         backward.launch(layout, -(-n_rows // layout.rows), *given, stream=stream)
     else:
-        past = empty((n_rows, n_hidden), dtype)
+        past = scratch[: n_rows * n_hidden].reshape(n_rows, n_hidden)
         given = w_hh, steps, h, direction, n_rows, (gates, dy, has_dy, dh, past), gates, dh, past, mask, masked
         stepwise.walk_backward(stepwise.gru_gradient, *given, stream)
     if dx is not None:
         products.multiply(gates, w_ih, dx, x.shape[0], x.shape[1], 3 * n_hidden, add=add_dx, stream=stream)
     products.weight_gradients(gates, 0, 3 * n_hidden, x, dw_ih, dbias_ih, parts, stream)
+    before = products.states_before(h, direction, steps, mask_or_none, scratch, stream)
     for first, count, row in ((0, 2 * n_hidden, 0), (3 * n_hidden, n_hidden, 2 * n_hidden)):  # r and z, then q
-        products.recurrent_gradient(gates, first, count, h, direction, steps, mask_or_none, dw_hh, row, parts, stream)
+        products.recurrent_gradient(gates, first, count, before, dw_hh, row, parts, stream)
         products.add_column_sums(gates, dbias_hh, x.shape[0], count, parts, first, row, stream)
 
 
-def gru_step(w_ih, w_hh_t, bias_ih, bias_hh, x, h, gates, steps, stream=0):
+def gru_step(w_ih, w_hh_t, bias_ih, bias_hh, x, h, gates, steps, scratch, stream=0):
     """Twin of `fastrecur.kernels.reference.gru_step`: ``h`` (2 B, 1, H), the new states come behind the old ones.
 
     ``steps`` is the table of one step of B rows.
     """
-    gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, keep=False, stream=stream)
+    gru_forward(w_ih, w_hh_t, bias_ih, bias_hh, x, steps, h, gates, scratch, keep=False, stream=stream)

@@ -60,6 +60,16 @@ def in_one_block(padded_hidden):
     return padded_hidden <= SIZES[-1]
 
 
+def scratch(cell, padded_hidden, n_rows, n_packed, masked):
+    """Numbers of scratch that a cell's forward and backward kernels take, for a batch of N time steps in B sequences.
+
+    What the launches of a step pass on to each other (for the GRU its hidden part, too), and afterwards the previous
+    states times the mask of the recurrent dropout.
+    """
+    of_steps = 0 if in_one_block(padded_hidden) else n_rows * padded_hidden * (4 if cell == "gru" else 1)
+    return max(1, of_steps, n_packed * padded_hidden if masked else 0)
+
+
 def block_layout(padded_hidden, n_rows, dtype, n_multiprocessors):
     """`Layout` for a batch of ``n_rows`` sequences.
 

@@ -4,9 +4,9 @@ The kernels here keep a tile of sequences in one block (see `fastrecur.kernels.c
 `fastrecur.kernels.cuda.stepwise` run behind the same names.
 """
 
-from fastrecur.kernels.cuda import products, stepwise
+from fastrecur.kernels.cuda import equations, products, stepwise
 from fastrecur.kernels.cuda.layout import PIECE, block_layout, in_one_block
-from fastrecur.kernels.cuda.recurrence import activations, column_product
+from fastrecur.kernels.cuda.recurrence import column_product
 from fastrecur.kernels.cuda.runtime import Kernel, cuda, n_multiprocessors, no_array
 
 
@@ -27,7 +27,8 @@ def forward(layout):
     n_threads, n_units = 4 * n_hidden, rows * n_hidden
     n_items = -(-n_units // n_threads)
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
-    sigmoid, tanh = activations(layout)
+    sigmoid, tanh = equations.activations(layout)
+    state, _ = equations.lstm(layout)
     load, add = column_product(layout)
 
     def lstm_forward(w_hh_t, steps, h, direction, n_rows, c, record, mask, masked, keep):
@@ -76,7 +77,7 @@ def forward(layout):
                 for r in range(rows):
                     ahead[r] = record[next_at + r, j] if r < next_alive else real(0)
             if alive > 0:  # the same in all threads of the block
-                add(w0, w1, w2, w3, w_hh_t, 0, j, h_now, 0, z)
+                add(w0, w1, w2, w3, w_hh_t, 0, j, h_now, 0, z, h.shape[2])
                 for r in range(rows):
                     value = tanh(z[r]) if gate == 2 else sigmoid(z[r])
                     gates[gate, r, unit] = value
@@ -88,8 +89,7 @@ def forward(layout):
                     r = i // n_hidden
                     u = i % n_hidden
                     if i < n_units and r < alive:
-                        c_t = gates[1, r, u] * c_now[q] + gates[0, r, u] * gates[2, r, u]
-                        h_t = gates[3, r, u] * tanh(c_t)
+                        c_t, h_t = state(gates[0, r, u], gates[1, r, u], gates[2, r, u], gates[3, r, u], c_now[q])
                         c_now[q] = c_t
                         h_now[0, r, u] = h_t * drop[q]
                         h[n_rows + at + r, direction, u] = h_t
@@ -122,9 +122,8 @@ def backward(layout):
     n_threads, n_units = 4 * n_hidden, rows * n_hidden
     n_items = -(-n_units // n_threads)
     second, third, fourth = (PIECE if pieces > n else 1 for n in (1, 2, 3))
-    _, tanh = activations(layout)
+    _, gradient = equations.lstm(layout)
     load, add = column_product(layout)
-    one = real(1)
 
     def lstm_backward(w_hh, steps, h, direction, n_rows, c, record, dy, has_dy, dh, dc, mask, masked):
         dz = cuda.shared.array((4, rows, n_hidden), real)
@@ -150,7 +149,7 @@ def backward(layout):
             u = i % n_hidden
             dh_now[q] = real(0)
             dc_now[q] = real(0)
-            drop[q] = one
+            drop[q] = real(1)
             if i < n_units and b < n_rows:
                 dh_now[q] = dh[b, u]
                 dc_now[q] = dc[b, u]
@@ -174,16 +173,12 @@ def backward(layout):
                         f_t = record[n, n_hidden + u]
                         g_t = record[n, 2 * n_hidden + u]
                         o_t = record[n, 3 * n_hidden + u]
-                        tanh_c = tanh(c[n_rows + n, u])
                         dh_t = dh_now[q]
                         if has_dy:
                             dh_t += dy[n, direction, u]
-                        dc_t = dc_now[q] + dh_t * o_t * (one - tanh_c * tanh_c)
-                        di = dc_t * g_t * i_t * (one - i_t)
-                        df = dc_t * c[before, u] * f_t * (one - f_t)
-                        dg = dc_t * i_t * (one - g_t * g_t)
-                        do = dh_t * tanh_c * o_t * (one - o_t)
-                        dc_now[q] = dc_t * f_t
+                        di, df, dg, do, dc_now[q] = gradient(
+                            i_t, f_t, g_t, o_t, c[before, u], c[n_rows + n, u], dh_t, dc_now[q]
+                        )
                         dz[0, r, u] = di
                         dz[1, r, u] = df
                         dz[2, r, u] = dg
@@ -195,7 +190,7 @@ def backward(layout):
                 cuda.syncthreads()
                 for r in range(rows):
                     z[r] = real(0)
-                add(w0, w1, w2, w3, w_hh, gate * n_hidden, unit, dz, gate, z)
+                add(w0, w1, w2, w3, w_hh, gate * n_hidden, unit, dz, gate, z, h.shape[2])
                 for r in range(rows):
                     parts[gate, r, unit] = z[r]
                 cuda.syncthreads()
@@ -216,7 +211,7 @@ def backward(layout):
     return lstm_backward
 
 
-def lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, direction=0, mask=None, keep=True, stream=0):
+def lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, scratch, direction=0, mask=None, keep=True, stream=0):
     """Twin of `fastrecur.kernels.reference.lstm_forward` on device arrays, H padded with zero weights.
 
     Parameters
@@ -233,6 +228,8 @@ def lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, direction=0, mask=No
         Without ``keep`` the initial states are replaced: they end as the final states.
     gates : device array of shape (N, 4H)
         Without ``keep`` scratch.
+    scratch : device array of one axis
+        As long as `fastrecur.kernels.cuda.layout.scratch` says.
     mask : device array of shape (B, H), optional
     """
     n_hidden, n_packed, n_rows = h.shape[2], x.shape[0], h.shape[0] - x.shape[0]
@@ -243,17 +240,18 @@ def lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, direction=0, mask=No
         given = w_hh_t, steps.device, h, direction, n_rows, c, gates, mask, masked, keep
         forward.launch(layout, -(-n_rows // layout.rows), *given, stream=stream)
     else:
-        given = w_hh_t, None, steps, h, direction, n_rows, (c, gates, keep), gates, mask, masked
+        h_now = scratch[: n_rows * n_hidden].reshape(n_rows, n_hidden)
+        given = w_hh_t, None, steps, h, direction, n_rows, (c, gates, keep), gates, mask, masked, h_now
         stepwise.walk_forward(stepwise.lstm_cell, *given, stream)
 
 
 def lstm_backward(
-    w_ih, w_hh, x, steps, h, c, gates, dy, dh, dc, dx, dw_ih, dw_hh, dbias, parts, direction=0, mask=None, add_dx=False,
-    stream=0,
+    w_ih, w_hh, x, steps, h, c, gates, dy, dh, dc, dx, dw_ih, dw_hh, dbias, parts, scratch, direction=0, mask=None,
+    add_dx=False, stream=0,
 ):  # fmt: skip
     """Twin of `fastrecur.kernels.reference.lstm_backward`: see `lstm_forward`, and `products.weight_gradients`.
 
-    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch.
+    ``dy`` (N, D, H) and ``dx`` (N, I) may be None; with ``add_dx`` dx is added to. ``parts`` is scratch of the sums.
     """
     n_hidden, n_rows, dtype = h.shape[2], h.shape[0] - x.shape[0], str(h.dtype)
     masked, mask_or_none, mask = mask is not None, mask, no_array(2, dtype) if mask is None else mask
@@ -268,12 +266,13 @@ def lstm_backward(
     if dx is not None:
         products.multiply(gates, w_ih, dx, x.shape[0], x.shape[1], 4 * n_hidden, add=add_dx, stream=stream)
     products.weight_gradients(gates, 0, 4 * n_hidden, x, dw_ih, dbias, parts, stream)
-    products.recurrent_gradient(gates, 0, 4 * n_hidden, h, direction, steps, mask_or_none, dw_hh, 0, parts, stream)
+    before = products.states_before(h, direction, steps, mask_or_none, scratch, stream)
+    products.recurrent_gradient(gates, 0, 4 * n_hidden, before, dw_hh, 0, parts, stream)
 
 
-def lstm_step(w_ih, w_hh_t, bias, x, h, c, gates, steps, stream=0):
+def lstm_step(w_ih, w_hh_t, bias, x, h, c, gates, steps, scratch, stream=0):
     """Twin of `fastrecur.kernels.reference.lstm_step`: ``c`` (B, H) is replaced.
 
     Of ``h`` (2 B, 1, H) the new states come behind the old ones. ``steps`` is the table of one step of B rows.
     """
-    lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, keep=False, stream=stream)
+    lstm_forward(w_ih, w_hh_t, bias, x, steps, h, c, gates, scratch, keep=False, stream=stream)

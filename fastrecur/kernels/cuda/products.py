@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastrecur.kernels.cuda.runtime import SIMULATED, Kernel, block_of, cuda, empty, n_multiprocessors, no_array
+from fastrecur.kernels.cuda.runtime import (
+    SIMULATED,
+    Kernel,
+    block_of,
+    cuda,
+    inline,
+    n_multiprocessors,
+    no_array,
+    unsigned,
+)
 from fastrecur.kernels.cuda.steps import line_of
 
 #: Numbers of the sum that lie in shared memory at a time.
@@ -46,86 +55,141 @@ def _threads(layout):
     return (layout.tile // MICRO) ** 2
 
 
-@Kernel("r2 i i r2 i i1 b r2 b r2 i i r1 b i i i i b", _threads)
+@Kernel("r2 i i r2 i i1 b r2 b r2 i i i i i i i b", _threads)
 def product(layout):
     """C = A B, A^T B or A B^T: see `multiply`.
 
     No race: between the two barriers of a round the tiles are only read, after the second they are written anew, each
-    number by one thread. Each number of ``c``, or of ``parts``, is written by one thread of one block.
+    number by one thread. Each number of ``c`` is written by one thread of one block: blocks that share a sum, along z,
+    write ``m_of_part`` rows apart.
     """
-    tile, transpose_a, transpose_b, real = layout.tile, layout.transpose_a, layout.transpose_b, layout.real
-    across, n_threads = tile // MICRO, _threads(layout)
-    loads = tile * DEPTH // n_threads
-    width, square = tile + 4, MICRO * MICRO
+    tile, real = layout.tile, layout.real
+    across, width = tile // MICRO, tile + 4
+    load_a, load_b = _loads(layout)
+    clear, add, store = _rows(layout)
 
     def product(
-        a, a_row, a_first, b, b_first, index, indexed, bias, biased, c, c_row, c_first, parts, in_parts, m, n, depth,
-        share, add,
+        a, a_row, a_first, b, b_first, index, indexed, bias, biased, c, c_row, c_first, m, n, depth, share, m_of_part,
+        added,
     ):  # fmt: skip
         a_tile = cuda.shared.array((DEPTH, width), real)
         b_tile = cuda.shared.array((DEPTH, width), real)
-        acc = cuda.local.array(square, real)
-        thread = cuda.threadIdx.x
-        row = MICRO * (thread // across)
-        column = MICRO * (thread % across)
-        m_first = cuda.blockIdx.x * tile
-        n_first = cuda.blockIdx.y * tile
+        row0 = cuda.local.array(MICRO, real)
+        row1 = cuda.local.array(MICRO, real)
+        row2 = cuda.local.array(MICRO, real)
+        row3 = cuda.local.array(MICRO, real)
+        thread = unsigned(cuda.threadIdx.x)
+        row = unsigned(MICRO) * (thread // unsigned(across))
+        column = unsigned(MICRO) * (thread % unsigned(across))
+        m_first = unsigned(cuda.blockIdx.x) * unsigned(tile)
+        n_first = unsigned(cuda.blockIdx.y) * unsigned(tile)
+        m_left = unsigned(m) - m_first
+        n_left = unsigned(n) - n_first
         begin = cuda.blockIdx.z * share
         end = min(depth, begin + share)
-        for i in range(square):
-            acc[i] = real(0)
+        clear(row0)
+        clear(row1)
+        clear(row2)
+        clear(row3)
         for k_first in range(begin, end, DEPTH):
-            for e in range(loads):
-                i = thread + e * n_threads
-                if transpose_a:
-                    k = i // tile
-                    v = i % tile
-                else:
-                    k = i % DEPTH
-                    v = i // DEPTH
-                value = real(0)
-                if k_first + k < end and m_first + v < m:
-                    if transpose_a:
-                        value = a[k_first + k, a_first + m_first + v]
-                    else:
-                        value = a[a_row + m_first + v, a_first + k_first + k]
-                a_tile[k, v] = value
-                if transpose_b:
-                    k = i % DEPTH
-                    v = i // DEPTH
-                else:
-                    k = i // tile
-                    v = i % tile
-                value = real(0)
-                if k_first + k < end and n_first + v < n:
-                    if transpose_b:
-                        value = b[n_first + v, b_first + k_first + k]
-                    else:
-                        line = index[k_first + k] if indexed else k_first + k
-                        value = b[line, b_first + n_first + v]
-                b_tile[k, v] = value
+            k_left = unsigned(end - k_first)
+            load_a(a_tile, a, unsigned(a_row) + m_first, unsigned(a_first), m_left, unsigned(k_first), k_left, thread)
+            load_b(b_tile, b, n_first, unsigned(b_first), n_left, unsigned(k_first), k_left, thread, index, indexed)
             cuda.syncthreads()
-            for k in range(DEPTH):
-                for p in range(MICRO):
-                    for q in range(MICRO):
-                        acc[p * MICRO + q] += a_tile[k, row + p] * b_tile[k, column + q]
+            for four in range(0, DEPTH, 4):  # no compiler has to be asked to unroll them
+                k = unsigned(four)
+                add(row0, row1, row2, row3, a_tile, b_tile, k, row, column)
+                add(row0, row1, row2, row3, a_tile, b_tile, k + unsigned(1), row, column)
+                add(row0, row1, row2, row3, a_tile, b_tile, k + unsigned(2), row, column)
+                add(row0, row1, row2, row3, a_tile, b_tile, k + unsigned(3), row, column)
             cuda.syncthreads()
-        for p in range(MICRO):
-            for q in range(MICRO):
-                i = m_first + row + p
-                j = n_first + column + q
-                if i < m and j < n:
-                    value = acc[p * MICRO + q]
-                    if in_parts:
-                        parts[(cuda.blockIdx.z * m + i) * n + j] = value
-                    else:
-                        if biased:
-                            value += bias[0, j]
-                        if add:
-                            value += c[c_row + i, c_first + j]
-                        c[c_row + i, c_first + j] = value
+        m_first += unsigned(c_row + cuda.blockIdx.z * m_of_part)
+        c_first = unsigned(c_first) + n_first
+        store(row0, row, column, m_left, n_left, c, m_first, c_first, bias, n_first, biased, added)
+        store(row1, row + unsigned(1), column, m_left, n_left, c, m_first, c_first, bias, n_first, biased, added)
+        store(row2, row + unsigned(2), column, m_left, n_left, c, m_first, c_first, bias, n_first, biased, added)
+        store(row3, row + unsigned(3), column, m_left, n_left, c, m_first, c_first, bias, n_first, biased, added)
 
     return product
+
+
+def _rows(layout):
+    """(clear, add, store): what a thread does with the four rows of its square, each in an array of registers.
+
+    Loops over the four numbers of one array are unrolled by every compiler; over a square of them by few, and an array
+    that is indexed by a loop falls to local memory.
+    """
+    real = layout.real
+
+    @inline
+    def clear(values):
+        for q in range(MICRO):
+            values[q] = real(0)
+
+    @inline
+    def add_row(values, factor, b_tile, k, column):
+        for q in range(MICRO):
+            values[q] += factor * b_tile[k, column + unsigned(q)]
+
+    @inline
+    def add(row0, row1, row2, row3, a_tile, b_tile, k, row, column):
+        add_row(row0, a_tile[k, row], b_tile, k, column)
+        add_row(row1, a_tile[k, row + unsigned(1)], b_tile, k, column)
+        add_row(row2, a_tile[k, row + unsigned(2)], b_tile, k, column)
+        add_row(row3, a_tile[k, row + unsigned(3)], b_tile, k, column)
+
+    @inline
+    def store(values, i, column, m_left, n_left, c, m_first, c_first, bias, n_first, biased, added):
+        if i < m_left:
+            for q in range(MICRO):
+                j = column + unsigned(q)
+                if j < n_left:
+                    value = values[q]
+                    if biased:
+                        value += bias[0, n_first + j]
+                    if added:
+                        value += c[m_first + i, c_first + j]
+                    c[m_first + i, c_first + j] = value
+
+    return clear, add, store
+
+
+def _loads(layout):
+    """(load_a, load_b): tiles of the factors from ``row`` (or column, of a transposed one) and ``k`` on, zero beyond.
+
+    Threads side by side read numbers side by side.
+    """
+    tile, transpose_a, transpose_b, real = layout.tile, layout.transpose_a, layout.transpose_b, layout.real
+    n_threads, depth = _threads(layout), unsigned(DEPTH)
+    n_loads, across = tile * DEPTH // n_threads, unsigned(tile)
+
+    @inline
+    def load_a(out, a, row, first, rows, k, ks, thread):
+        for e in range(n_loads):
+            i = thread + unsigned(e * n_threads)
+            u = i // across if transpose_a else i % depth
+            v = i % across if transpose_a else i // depth
+            value = real(0)
+            if u < ks and v < rows:
+                value = a[k + u, first + row + v] if transpose_a else a[row + v, first + k + u]
+            out[u, v] = value
+
+    @inline
+    def load_b(out, b, column, first, columns, k, ks, thread, index, indexed):
+        for e in range(n_loads):
+            i = thread + unsigned(e * n_threads)
+            u = i % depth if transpose_b else i // across
+            v = i // depth if transpose_b else i % across
+            value = real(0)
+            if u < ks and v < columns:
+                if transpose_b:
+                    value = b[column + v, first + k + u]
+                else:
+                    line = unsigned(index[k + u]) if indexed else k + u
+                    value = b[line, first + column + v]
+            out[u, v] = value
+
+    return load_a, load_b
 
 
 @Kernel("r2 i r1 i i i", lambda layout: SUM_COLUMNS * SUM_ROWS)
@@ -218,11 +282,13 @@ def multiply(
     n_parts = 1 if parts is None or bias is not None or c_row else _n_parts(blocks, m * n, depth, parts.size)
     share = -(-depth // (n_parts * DEPTH)) * DEPTH
     n_parts = -(-depth // share)
-    layout = ProductLayout(tile, transpose_a, transpose_b, dtype)
+    out, place, apart = c, (c_row, c_first), 0
+    if n_parts > 1:
+        out, place, apart = parts[: n_parts * m * n].reshape(n_parts * m, n), (0, 0), m
     product.launch(
-        layout, (*blocks, n_parts), a, a_row, a_first, b, b_first, _none(index, 1, "int32"), index is not None,
-        _none(bias, 2, dtype), bias is not None, c, c_row, c_first, _none(parts, 1, dtype), n_parts > 1, m, n, depth,
-        share, add, stream=stream,
+        ProductLayout(tile, transpose_a, transpose_b, dtype), (*blocks, n_parts), a, a_row, a_first, b, b_first,
+        _none(index, 1, "int32"), index is not None, _none(bias, 2, dtype), bias is not None, out, *place, m, n, depth,
+        share, apart, add and n_parts == 1, stream=stream,
     )  # fmt: skip
     if n_parts > 1:
         _combine(parts, n_parts, c, c_first, m, n, add, stream)
@@ -247,22 +313,31 @@ def weight_gradients(gates, first, count, x, dw_ih, dbias, parts, stream=0):
     add_column_sums(gates, dbias, n_packed, count, parts, first, 0, stream)
 
 
-def recurrent_gradient(gates, first, count, h, direction, steps, mask, dw_hh, row, parts, stream=0):
-    """Launch ``dw_hh[row : row + count] += dz^T h_prev``, h_prev the previous states (times the mask)."""
-    n_packed, n_hidden = gates.shape[0], h.shape[2]
-    out = dw_hh[row : row + count]
-    options = {"transpose_a": True, "a_first": first, "add": True, "parts": parts, "stream": stream}
+def states_before(h, direction, steps, mask, scratch, stream=0):
+    """What the recurrent product read at each packed row, for `recurrent_gradient`: a matrix, a column, an index.
+
+    With a mask it is computed, into ``scratch``; without, it is the states themselves, their rows by index.
+    """
+    n_hidden, n_packed = h.shape[2], steps.previous.shape[0]
     if mask is None:
-        states = h.reshape(h.shape[0], h.shape[1] * n_hidden)
-        options |= {"b_first": direction * n_hidden, "index": steps.previous}
-        multiply(gates, states, out, count, n_hidden, n_packed, **options)
-        return
-    before = empty((n_packed, n_hidden), h.dtype)
+        return h.reshape(h.shape[0], h.shape[1] * n_hidden), direction * n_hidden, steps.previous
+    before = scratch[: n_packed * n_hidden].reshape(n_packed, n_hidden)
     layout = ProductLayout(0, False, False, str(h.dtype))
     blocks = -(-n_packed * n_hidden // _THREADS_OF_COMBINE)
     given = h, direction, steps.previous, steps.device, mask, before
     previous_states.launch(layout, blocks, *given, stream=stream)
-    multiply(gates, before, out, count, n_hidden, n_packed, **options)
+    return before, 0, None
+
+
+def recurrent_gradient(gates, first, count, before, dw_hh, row, parts, stream=0):
+    """Launch ``dw_hh[row : row + count] += dz^T h_prev``, dz the columns of ``gates`` from ``first`` on.
+
+    ``before`` is what `states_before` gave.
+    """
+    states, b_first, index = before
+    options = {"transpose_a": True, "a_first": first, "b_first": b_first, "index": index, "add": True, "parts": parts}
+    out = dw_hh[row : row + count]
+    multiply(gates, states, out, count, out.shape[1], gates.shape[0], **options, stream=stream)
 
 
 def _combine(parts, n_parts, c, c_first, m, n, add, stream):

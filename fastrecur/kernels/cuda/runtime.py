@@ -298,6 +298,12 @@ def inline(function):
     return cuda.jit(device=True, inline="always")(function)
 
 
+#: Type of an index within kernels that cannot be negative: 64 bits without a sign, which the simulator needs not. Of
+#: one with a sign Numba asks whether it counts from the end: the answer costs instructions, and hides that numbers lie
+#: side by side. What is added to one must be of this type too: with another it becomes a double.
+unsigned = int if SIMULATED else np.uint64
+
+
 class Kernel:
     """Decorate a function that builds a kernel for a layout; `launch` compiles what it returns, once for each layout.
 
@@ -347,8 +353,7 @@ class Kernel:
 
     def ptx(self, layout, capability):
         """PTX of the kernel for a compute capability such as (8, 0). No device is needed."""
-        from numba.cuda import types
-
+        types = importlib.import_module(f"{cuda.__name__}.types")
         kinds = {"r": types.float64 if np.dtype(layout.dtype) == np.float64 else types.float32}
         kinds |= {"i": types.int64, "u": types.uint64, "d": types.float64, "b": types.boolean}
         signature = []
@@ -359,7 +364,7 @@ class Kernel:
                 kind = types.int32 if name[0] == "i" else kinds[name[0]]
                 signature.append(types.Array(kind, int(name[1:]), "C"))
         options = {"cc": capability, "launch_bounds": (n_threads(self.threads(layout)), 1)}
-        return cuda.compile_ptx(self.build(layout), types.void(*signature), **options)[0]
+        return cuda.compile_ptx(self.build(layout), types.void(*signature), **options)[0].rstrip("\0")
 
 
 def block_of(threads):

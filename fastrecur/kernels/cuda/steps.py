@@ -20,14 +20,13 @@ class Steps(NamedTuple):
     previous: Any
 
 
-def upload(table, stream=0):
-    """`Steps` of a table; its numbers must fit int32."""
+def upload(table, send=runtime.to_device):
+    """`Steps` of a table; its numbers must fit int32. ``send`` copies an array to the device."""
     segments = state_segments(table)
     previous = np.empty(int(segments[:, 1].sum()), np.int32)
     for n, count, before in segments:
         previous[n : n + count] = np.arange(before, before + count)
-    table32 = table.astype(np.int32)
-    return Steps(table, runtime.to_device(table32, stream), runtime.to_device(previous, stream))
+    return Steps(table, send(table.astype(np.int32)), send(previous))
 
 
 @runtime.inline

@@ -5,9 +5,8 @@ cell's equations, one thread a unit. Launches on one stream follow each other: w
 Within a launch no thread waits for another.
 """
 
-from fastrecur.kernels.cuda import products, runtime
+from fastrecur.kernels.cuda import equations, products
 from fastrecur.kernels.cuda.layout import Layout
-from fastrecur.kernels.cuda.recurrence import activations
 from fastrecur.kernels.cuda.runtime import Kernel, block_of, cuda, no_array
 
 _THREADS = block_of(128)
@@ -54,8 +53,7 @@ def rnn_cell(layout):
     No race: a thread reads and overwrites one number of ``h``, and writes that of ``h_now`` for the same unit. The
     product that wrote the one and read the other before is another launch.
     """
-    _, tanh = activations(layout)
-    zero = layout.real(0)
+    state, _ = equations.rnn(layout)
 
     def rnn_cell(h, direction, n_rows, h_now, mask, masked, relu, at, rows, carried, before):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
@@ -63,12 +61,7 @@ def rnn_cell(layout):
         if i < rows * n_hidden:
             b = i // n_hidden
             u = i % n_hidden
-            value = h[n_rows + at + b, direction, u]
-            if relu:
-                if value < zero:  # NaN stays NaN
-                    value = zero
-            else:
-                value = tanh(value)
+            value = state(h[n_rows + at + b, direction, u], relu)
             h[n_rows + at + b, direction, u] = value
             h_now[b, u] = value * mask[b, u] if masked else value
 
@@ -81,7 +74,7 @@ def rnn_gradient(layout):
 
     No race: a thread writes one number of ``dgates``, from numbers of its own unit that only earlier launches wrote.
     """
-    zero, one = layout.real(0), layout.real(1)
+    _, gradient = equations.rnn(layout)
 
     def rnn_gradient(h, direction, n_rows, dgates, relu, dh, dy, has_dy, unused, at, rows, carried, before):
         i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
@@ -89,14 +82,10 @@ def rnn_gradient(layout):
         if i < rows * n_hidden:
             b = i // n_hidden
             u = i % n_hidden
-            h_t = h[n_rows + at + b, direction, u]
             dh_t = dh[b, u]
             if has_dy:
                 dh_t += dy[at + b, direction, u]
-            if relu:
-                dgates[at + b, u] = dh_t if h_t > zero else zero * dh_t
-            else:
-                dgates[at + b, u] = dh_t * (one - h_t * h_t)
+            dgates[at + b, u] = gradient(h[n_rows + at + b, direction, u], dh_t, relu)
 
     return rnn_gradient
 
@@ -109,7 +98,8 @@ def lstm_cell(layout):
     ``h_now``. Without ``keep`` it reads the c that it overwrites. With it, it reads the c of the step before, in a row
     that belongs to no step of this launch.
     """
-    sigmoid, tanh = activations(layout)
+    sigmoid, tanh = equations.activations(layout)
+    state, _ = equations.lstm(layout)
 
     def lstm_cell(h, direction, n_rows, h_now, mask, masked, c, record, keep, at, rows, carried, before):
         index = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
@@ -125,8 +115,7 @@ def lstm_cell(layout):
             source = b
             if keep and b < carried:
                 source = before + b
-            c_t = f * c[source, u] + i * g
-            h_t = o * tanh(c_t)
+            c_t, h_t = state(i, f, g, o, c[source, u])
             h[n_rows + n, direction, u] = h_t
             h_now[b, u] = h_t * mask[b, u] if masked else h_t
             if keep:
@@ -148,8 +137,7 @@ def lstm_gradient(layout):
     No race: the four numbers of ``record`` and the one of ``dc`` that a thread reads and overwrites are those of its
     unit and row; states and gradients of h are only read.
     """
-    _, tanh = activations(layout)
-    one = layout.real(1)
+    _, gradient = equations.lstm(layout)
 
     def lstm_gradient(h, direction, n_rows, c, record, dy, has_dy, dh, dc, at, rows, carried, before):
         index = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
@@ -162,17 +150,15 @@ def lstm_gradient(layout):
             f = record[n, n_hidden + u]
             g = record[n, 2 * n_hidden + u]
             o = record[n, 3 * n_hidden + u]
-            tanh_c = tanh(c[n_rows + n, u])
             dh_t = dh[b, u]
             if has_dy:
                 dh_t += dy[n, direction, u]
-            dc_t = dc[b, u] + dh_t * o * (one - tanh_c * tanh_c)
             c_before = c[before + b if b < carried else b, u]
-            dc[b, u] = dc_t * f
-            record[n, u] = dc_t * g * i * (one - i)
-            record[n, n_hidden + u] = dc_t * c_before * f * (one - f)
-            record[n, 2 * n_hidden + u] = dc_t * i * (one - g * g)
-            record[n, 3 * n_hidden + u] = dh_t * tanh_c * o * (one - o)
+            di, df, dg, do, dc[b, u] = gradient(i, f, g, o, c_before, c[n_rows + n, u], dh_t, dc[b, u])
+            record[n, u] = di
+            record[n, n_hidden + u] = df
+            record[n, 2 * n_hidden + u] = dg
+            record[n, 3 * n_hidden + u] = do
 
     return lstm_gradient
 
@@ -184,8 +170,8 @@ def gru_cell(layout):
     No race: of its unit and row a thread reads the numbers of ``record`` and overwrites them, and writes h and
     ``h_now``. The h that it reads is that of the step before, in a row that belongs to no step of this launch.
     """
-    sigmoid, tanh = activations(layout)
-    one = layout.real(1)
+    sigmoid, _ = equations.activations(layout)
+    state, _ = equations.gru(layout)
 
     def gru_cell(h, direction, n_rows, h_now, mask, masked, hidden_part, record, keep, at, rows, carried, before):
         index = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
@@ -197,8 +183,8 @@ def gru_cell(layout):
             r = sigmoid(record[row, u] + hidden_part[b, u])
             z = sigmoid(record[row, n_hidden + u] + hidden_part[b, n_hidden + u])
             q = hidden_part[b, 2 * n_hidden + u]
-            n = tanh(record[row, 2 * n_hidden + u] + r * q)
-            h_t = (one - z) * n + z * h[before + b if b < carried else b, direction, u]
+            h_before = h[before + b if b < carried else b, direction, u]
+            n, h_t = state(r, z, record[row, 2 * n_hidden + u], q, h_before)
             h[n_rows + row, direction, u] = h_t
             h_now[b, u] = h_t * mask[b, u] if masked else h_t
             if keep:
@@ -217,7 +203,7 @@ def gru_gradient(layout):
     No race: the four numbers of ``record`` that a thread reads and overwrites, and the one of ``past``, are those of
     its unit and row; states and gradients of h are only read.
     """
-    one = layout.real(1)
+    _, gradient = equations.gru(layout)
 
     def gru_gradient(h, direction, n_rows, record, dy, has_dy, dh, past, at, rows, carried, before):
         index = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
@@ -233,13 +219,12 @@ def gru_gradient(layout):
             dh_t = dh[b, u]
             if has_dy:
                 dh_t += dy[row, direction, u]
-            dn = dh_t * (one - z) * (one - n * n)
-            record[row, u] = dn * q * r * (one - r)
             h_before = h[before + b if b < carried else b, direction, u]
-            record[row, n_hidden + u] = dh_t * (h_before - n) * z * (one - z)
+            dr, dz, dn, dq, past[b, u] = gradient(r, z, n, q, h_before, dh_t)
+            record[row, u] = dr
+            record[row, n_hidden + u] = dz
             record[row, 2 * n_hidden + u] = dn
-            record[row, 3 * n_hidden + u] = dn * r
-            past[b, u] = dh_t * z
+            record[row, 3 * n_hidden + u] = dq
 
     return gru_gradient
 
@@ -270,14 +255,13 @@ def complete(layout):
 # --- through time ----------------------------------------------------------------------------------------------------
 
 
-def walk_forward(cell, w_hh_t, bias_hh, steps, h, direction, n_rows, middle, record, mask, masked, stream):
+def walk_forward(cell, w_hh_t, bias_hh, steps, h, direction, n_rows, middle, record, mask, masked, h_now, stream):
     """Launch all steps of a cell forward.
 
     ``middle`` are the arguments of the cell's kernel between ``masked`` and the step; for the GRU it begins with the
-    scratch of the hidden part. For the Elman RNN ``record`` is ``h`` in two axes.
+    scratch of the hidden part. For the Elman RNN ``record`` is ``h`` in two axes. ``h_now`` (B, H) is scratch.
     """
     n_hidden, layout = h.shape[2], _layout(h.dtype)
-    h_now = runtime.empty((n_rows, n_hidden), h.dtype)
     begin.launch(layout, _blocks(n_rows, n_hidden), h, direction, n_rows, h_now, mask, masked, stream=stream)
     for at, rows, carried, before in steps.host.tolist():
         if cell is gru_cell:

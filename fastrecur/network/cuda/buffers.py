@@ -1,5 +1,6 @@
 """Device memory that is kept from call to call, and where the rows of a packed batch lie on the device."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from fastrecur.kernels.cuda import runtime
 from fastrecur.kernels.cuda.steps import upload
 from fastrecur.kernels.steps import AT, ROWS
+
+#: Packings whose places lie on the device at a time.
+KEPT = 20
 
 
 class Buffers:
@@ -29,13 +33,20 @@ class Buffers:
             buffer = self._buffers[name] = runtime.empty((size,), dtype or self._dtype)
         return buffer[:size].reshape(*shape)
 
+    def upload(self, name, array):
+        """Copy of a NumPy array in the dtype of the buffers, there when it returns."""
+        out = self.take(name, *array.shape)
+        out.copy_to_device(np.ascontiguousarray(array))
+        return out
+
     def send(self, name, numbers):
-        """Copy of an array of one axis of integers, as int32.
+        """Copy of an array of integers, as int32.
 
         It goes on the default stream, behind the kernels that read what was there before: the host does not wait.
         """
-        out = self.take(name, len(numbers), dtype=np.int32)
-        self._sender.send(np.asarray(numbers), out)
+        numbers = np.asarray(numbers)
+        out = self.take(name, *numbers.shape, dtype=np.int32)
+        self._sender.send(numbers, out)
         return out
 
     def count(self, n, value=None):
@@ -48,12 +59,12 @@ class Buffers:
         return buffer[:n]
 
     def places(self, packing):
-        """`Places` of a packing, the same again for the same one."""
+        """`Places` of a packing, the same again for the same one; valid until `KEPT` others have been asked for."""
         places = self._places.get(packing)
         if places is None:
-            if len(self._places) > 20:
+            if len(self._places) == KEPT:
                 self._places.clear()
-            places = self._places[packing] = Places(packing, self)
+            places = self._places[packing] = Places(packing, self, len(self._places))
         return places
 
 
@@ -65,6 +76,13 @@ def send_rows(rows):
 class Places:
     """Rows of a packed batch on the device, as `fastrecur.kernels.cuda.batches.move` takes them.
 
+    Parameters
+    ----------
+    packing : Packing
+    buffers : Buffers
+    slot : int
+        Under which they lie in the buffers.
+
     Attributes
     ----------
     rows, packed : int32 device arrays of shape (B,), (N,)
@@ -73,8 +91,8 @@ class Places:
         All -1.
     """
 
-    def __init__(self, packing, buffers):
-        self.packing = packing
+    def __init__(self, packing, buffers, slot):
+        self.packing, self._buffers, self._slot = packing, buffers, slot
         self.rows = buffers.count(packing.n_rows)
         self.packed = buffers.count(packing.n_packed)
         self.no_rows = buffers.count(packing.n_rows, -1)
@@ -83,10 +101,15 @@ class Places:
         self._final = {}
         self._padded = {}
 
+    def _send(self, *name):
+        """Function that sends one array after the other under a name."""
+        count = itertools.count()
+        return lambda numbers: self._buffers.send((self._slot, *name, next(count)), numbers)
+
     def steps(self, direction):
         """The table of steps of a direction."""
         if direction not in self._steps:
-            self._steps[direction] = upload(self.packing.steps(direction))
+            self._steps[direction] = upload(self.packing.steps(direction), self._send("steps", direction))
         return self._steps[direction]
 
     def of_state(self, key, n_rows=None):
@@ -96,13 +119,13 @@ class Places:
         """
         first = key * (n_rows or self.packing.n_rows)
         if first not in self._of_states:
-            self._of_states[first] = send_rows(self.packing.order + first)
+            self._of_states[first] = self._send("of states", len(self._of_states))(self.packing.order + first)
         return self._of_states[first]
 
     def final(self, direction):
         """Row of the state buffer that holds the final state of each row, (B,)."""
         if direction not in self._final:
-            self._final[direction] = send_rows(self.packing.final_rows(direction))
+            self._final[direction] = self._send("final", direction)(self.packing.final_rows(direction))
         return self._final[direction]
 
     def padded(self, n_steps):
@@ -125,6 +148,7 @@ class Places:
             to_packed = np.full(packing.n_rows * n_steps, -1, np.int32)
             to_packed[to_padded] = np.arange(packing.n_packed)
             to_states = np.where(to_packed >= 0, to_packed + packing.n_rows, -1)
-            lines = np.arange(len(to_packed))
-            self._padded[n_steps] = tuple(map(send_rows, (to_padded, to_packed, to_states, lines)))
+            send = self._send("padded", len(self._padded))
+            lines = self._buffers.count(len(to_packed))
+            self._padded[n_steps] = *map(send, (to_padded, to_packed, to_states)), lines
         return self._padded[n_steps]

@@ -135,8 +135,8 @@ class DeviceGradient:
 
     # --- parts: each adds to the gradient and returns the place of its loss -------------------------------------------
 
-    def _traces(self, batch, n_steps, dropout, record=True, initial=None):
-        return self.model.traces(batch, n_steps, self._inputs, record, dropout, initial)
+    def _traces(self, batch, n_steps, dropout, record=True, **states):
+        return self.model.traces(batch, n_steps, self._inputs, record, dropout, **states)
 
     def _inputs(self, piece, places):
         """What the first layer reads: (N, F). Their rows among all time steps stay in the buffer "rows"."""
@@ -173,7 +173,7 @@ class DeviceGradient:
         """A batch of which the last ``n_steps`` of each sequence alone receive a gradient."""
         kept = np.minimum(batch.lengths, n_steps)
         before = Batch(batch.values, batch.rows, batch.starts, batch.lengths - kept).piece(0, int(batch.lengths[0]))
-        initial = self.stack.no_states(len(batch.rows))
+        initial = self.stack.kept_states(len(batch.rows), self._buffers, "initial states")
         for part in initial:
             batches.fill(part.reshape(part.size), 0.0)
         for _, _, trace in self._traces(before, min(n_steps, PREDICT_STEPS), dropout, record=False):
@@ -186,9 +186,8 @@ class DeviceGradient:
     def _in_pieces(self, batch, n_steps, scale, dropout):
         """A batch whose pooled states hang on all steps: once through for them, once more for the gradient."""
         pool, initial = self.model.pool_on_device(batch), [None]
-        for begin, _, trace in self._traces(batch, n_steps, dropout, record=False):
+        for begin, _, trace in self._traces(batch, n_steps, dropout, record=False, kept=initial):
             pool.add(trace, begin)
-            initial.append(self.stack.final_states(trace))
         loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
         for k, begin in enumerate(range(0, int(batch.lengths[0]), n_steps)):
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastrecur.kernels.cuda import batches, runtime
 from fastrecur.network import validation
-from fastrecur.network.cuda.buffers import Buffers, send_rows
+from fastrecur.network.cuda.buffers import Buffers
 from fastrecur.network.cuda.stack import CudaStack
 from fastrecur.network.workspace import Workspace
 
@@ -68,20 +68,20 @@ class LayerOnDevice:
             n_rows, n_steps, _ = x.shape
             if lengths is not None:
                 lengths = validation.check_lengths(lengths, n_rows, n_steps)
-            initial = self._take_state("state", state, n_rows)
+            buffers = self._buffers[training]
+            initial = self._take_state("state", state, n_rows, buffers)
             self._layer._read_parameters()
             packing = self._workspace.packing(np.full(n_rows, n_steps) if lengths is None else lengths)
-            buffers = self._buffers[training]
             places = buffers.places(packing)
             if training:
                 self._trace = None
             packed = self._pack(x, places, n_steps, buffers)
             trace = self.stack.forward(packed, places, buffers, training, initial)
-            y = self._outputs(trace, n_steps)
-            final = self._state(self.stack.final_states(trace), on_device)
+            y = self._outputs(trace, n_steps, self._out("y", on_device, buffers))
+            final = self.stack.final_states(trace, self._states("final states", n_rows, on_device, buffers))
             if training:
                 self._trace = trace, x.shape, on_device
-            return (y if on_device else runtime.to_host(y)), final
+            return (y if on_device else runtime.to_host(y)), self._state(final, on_device)
 
     def backward(self, dy, dstate, need_dx):
         """See the layer's `backward`."""
@@ -89,21 +89,21 @@ class LayerOnDevice:
             if self._trace is None:
                 raise RuntimeError("backward() needs forward(training=True) before it, once for each call.")
             trace, (n_rows, n_steps, n_features), on_device = self._trace
-            dstate = self._take_state("dstate", dstate, n_rows)
             buffers, places = self._buffers[True], trace.places
+            dstate = self._take_state("dstate", dstate, n_rows, buffers)
             if dy is not None:
-                dy = self._take_gradient(dy, (n_rows, n_steps, self.stack.n_directions * self.stack.hidden_size))
-                dy = self._pack_gradient(dy, places, n_steps, buffers)
+                shape = n_rows, n_steps, self.stack.n_directions * self.stack.hidden_size
+                dy = self._pack_gradient(self._take_gradient(dy, shape, buffers), places, n_steps, buffers)
             self._trace = None
             dx = buffers.take("dx of x", places.packing.n_packed, n_features) if need_dx else None
-            dinitial = self.stack.no_states(n_rows)
+            dinitial = self._states("dinitial", n_rows, on_device, buffers)
             self.stack.weights.clear_gradient()
             self.stack.backward(trace, buffers, dy, dstate, dx, dinitial=dinitial)
             self.stack.weights.unpack_gradient(self._gradient)
             self._layer._grads.flat += runtime.to_host(self._gradient)
             if dx is not None:
                 _, to_packed, _, lines = places.padded(n_steps)
-                padded = runtime.empty((n_rows * n_steps, n_features), self._layer.dtype)
+                padded = self._out("padded dx", on_device, buffers)(n_rows * n_steps, n_features)
                 batches.move(dx, to_packed, padded, lines, n_features)
                 dx = padded.reshape(n_rows, n_steps, n_features)
                 dx = dx if on_device else runtime.to_host(dx)
@@ -117,15 +117,16 @@ class LayerOnDevice:
             if x.shape[1] != self._layer.input_size or 0 in x.shape:
                 wanted = f"(B, {self._layer.input_size}) with B of at least 1"
                 raise ValueError(f"x_t must have shape {wanted}, found {tuple(x.shape)}.")
-            n_rows = x.shape[0]
-            state = self._take_state("state", state, n_rows)
+            n_rows, buffers = x.shape[0], self._buffers[False]
+            state = self._take_state("state", state, n_rows, buffers)
             self._layer._read_parameters()
-            x = x if on_device else runtime.to_device(x)
-            new = self.stack.step(x, state, self._buffers[False])
+            x = x if on_device else buffers.upload("x_t from the host", x)
+            new = self._states("states after a step", n_rows, on_device, buffers)
+            self.stack.step(x, state, new, buffers)
             last = (self.stack.num_layers - 1) * n_rows
-            y = runtime.empty((n_rows, self.stack.hidden_size), self._layer.dtype)
-            rows = send_rows(np.arange(last, last + n_rows)), send_rows(np.arange(n_rows))
-            batches.move(new[0], rows[0], y, rows[1], self.stack.hidden_size)
+            y = self._out("y_t", on_device, buffers)(n_rows, self.stack.hidden_size)
+            rows = buffers.count(last + n_rows)
+            batches.move(new[0], rows[last:], y, rows[:n_rows], self.stack.hidden_size)
             return (y if on_device else runtime.to_host(y)), self._state(new, on_device)
 
     # --- in ----------------------------------------------------------------------------------------------------------
@@ -154,12 +155,12 @@ class LayerOnDevice:
         self._check_contiguous(name, x, on_device)
         return x, on_device
 
-    def _take_gradient(self, dy, shape):
+    def _take_gradient(self, dy, shape, buffers):
         dy, on_device = self._take("dy", dy, 3)
         if tuple(dy.shape) != shape:
             raise ValueError(f"dy must have shape {shape}, found {tuple(dy.shape)}.")
         self._check_contiguous("dy", dy, on_device)
-        return dy if on_device else runtime.to_device(dy)
+        return dy if on_device else buffers.upload("dy from the host", dy)
 
     def _check_contiguous(self, name, array, on_device):
         if on_device and not _contiguous(array):
@@ -167,7 +168,7 @@ class LayerOnDevice:
                 f"{name} on the device must be C-contiguous (B, T, F), found strides {array.strides}. Copy it first."
             )
 
-    def _take_state(self, name, state, n_rows):
+    def _take_state(self, name, state, n_rows, buffers):
         """Each part of a state as a device array (L * D * B, H)."""
         if state is None:
             return None
@@ -186,7 +187,7 @@ class LayerOnDevice:
             if tuple(part.shape) != shape:
                 raise ValueError(f"{name} {letter} must have shape {shape}, found {tuple(part.shape)}.")
             self._check_contiguous(f"{name} {letter}", part, on_device)
-            part = part if on_device else runtime.to_device(part)
+            part = part if on_device else buffers.upload((name, letter), part)
             taken.append(part.reshape(shape[0] * n_rows, shape[2]))
         return tuple(taken)
 
@@ -196,8 +197,8 @@ class LayerOnDevice:
         if isinstance(x, np.ndarray):
             time_major = x.transpose(1, 0, 2)
             if places.packing.fills(n_steps) and _contiguous(time_major):
-                return runtime.to_device(time_major).reshape(n_steps * n_rows, n_features)
-            x = runtime.to_device(x)
+                return buffers.upload("x", time_major.reshape(n_steps * n_rows, n_features))
+            x = buffers.upload("x from the host", x)
         packed = buffers.take("x", places.packing.n_packed, n_features)
         flat = x.reshape(n_rows * n_steps, n_features)
         batches.move(flat, places.padded(n_steps)[0], packed, places.packed, n_features)
@@ -216,12 +217,22 @@ class LayerOnDevice:
 
     # --- out ---------------------------------------------------------------------------------------------------------
 
-    def _outputs(self, trace, n_steps):
-        """Y (B, T, D * H), a new device array, zero in the padding."""
+    def _out(self, name, on_device, buffers):
+        """What gives a device array of a shape for results: a new one where the caller keeps it."""
+        return functools.partial(buffers.take, name) if not on_device else self._new
+
+    def _new(self, *shape):
+        return runtime.empty(shape, self._layer.dtype)
+
+    def _states(self, name, n_rows, on_device, buffers):
+        return self.stack.new_states(n_rows) if on_device else self.stack.kept_states(n_rows, buffers, name)
+
+    def _outputs(self, trace, n_steps, make):
+        """Y (B, T, D * H), zero in the padding, in an array that ``make`` makes of a shape."""
         stack, h = self.stack, trace.states[-1]
         n_rows = trace.places.packing.n_rows
         flat = h.reshape(h.shape[0], stack.n_directions * stack.padded)
-        y = runtime.empty((n_rows * n_steps, stack.n_directions * stack.hidden_size), stack.dtype)
+        y = make(n_rows * n_steps, stack.n_directions * stack.hidden_size)
         _, _, to_states, lines = trace.places.padded(n_steps)
         for d in range(stack.n_directions):
             firsts = d * stack.padded, d * stack.hidden_size

@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 
-from fastrecur.kernels.cuda.layout import RECORD, padded
+from fastrecur.kernels.cuda.layout import RECORD, padded, scratch
 from fastrecur.network.cuda.stack import PARTS
 from fastrecur.network.parameters import BIASES, GATES, recurrent_shapes
 
 
 def training_memory(
-    cell, n_steps, n_packed, n_rows, dropout, recurrent_dropout, n_features, hidden_size, n_outputs, num_layers,
-    n_directions, relu, dtype, pooling, n_tokens,
+    cell, n_steps, n_packed, n_rows, n_pieces, dropout, recurrent_dropout, n_features, hidden_size, n_outputs,
+    num_layers, n_directions, relu, dtype, pooling, n_tokens,
 ):  # fmt: skip
     """About how many bytes of the GPU's memory a fit holds, and how many of them are X.
 
@@ -21,6 +21,8 @@ def training_memory(
         Time steps of all sequences: X lies there as a whole, features or tokens.
     n_packed, n_rows : int
         Time steps and sequences of a minibatch.
+    n_pieces : int
+        Pieces of ``bptt_steps`` into which the longest sequence is cut.
     dropout, recurrent_dropout : bool
         Whether numbers are dropped.
     cell, n_features, hidden_size, n_outputs, num_layers, n_directions, relu, dtype, pooling, n_tokens
@@ -38,8 +40,10 @@ def training_memory(
     lines += dropout * (num_layers - 1 + (pooling is None))
     inputs = n_packed * (n_features * (2 if n_tokens else 1) + (n_outputs if pooling is None else 0))
     of_rows = n_rows * (3 * across + n_outputs)
-    masks = recurrent_dropout * (n_rows * num_layers * across + n_packed * width)
-    numbers = states + record + lines * n_packed * across + inputs + of_rows + masks + PARTS
+    masks = recurrent_dropout * n_rows * num_layers * across + scratch(cell, width, n_rows, n_packed, recurrent_dropout)
+    carried = n_pieces - 1 if pooling in ("mean", "max") else min(1, n_pieces - 1)  # states from piece to piece
+    carried *= n_rows * num_layers * hidden_size * (2 if cell == "lstm" else 1)
+    numbers = states + record + lines * n_packed * across + inputs + of_rows + masks + carried + PARTS
     numbers += _of_parameters(cell, n_features, hidden_size, n_outputs, num_layers, n_directions, n_tokens, itemsize)
     of_x = n_steps * (4 if n_tokens else n_features * itemsize)
     tables = 4 * (2 * max(2 * n_packed, 1024) + 4 * n_packed)  # which row lies where, in int32

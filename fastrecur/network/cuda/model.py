@@ -6,7 +6,6 @@ head, or the states that it reads. Arrays of a batch lie by falling length of it
 
 import threading
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -49,7 +48,7 @@ class DeviceModel(Model):
 
     # --- a pass ------------------------------------------------------------------------------------------------------
 
-    def traces(self, batch, n_steps, inputs, record=False, dropout=None, initial=None):
+    def traces(self, batch, n_steps, inputs, record=False, dropout=None, initial=None, kept=None):
         """As `Model.walk`, on the device.
 
         Parameters
@@ -57,6 +56,8 @@ class DeviceModel(Model):
         inputs : function
             Of a piece of the batch and its `Places`: what the first layer reads, a device array (N, F).
         initial : tuple of device arrays of shape (L * D * B, H), optional
+        kept : list, optional
+            Receives the states after each piece but the last, in memory of their own.
 
         Yields
         ------
@@ -70,7 +71,10 @@ class DeviceModel(Model):
             drops = dropout and self.masks(dropout, begin)
             trace = self.stack.forward(inputs(piece, places), places, self.buffers, record, state, drops)
             if begin + n_steps < longest:
-                state = self.stack.final_states(trace)
+                name = "states", 0 if kept is None else begin
+                state = self.stack.final_states(trace, self.stack.kept_states(len(piece.rows), self.buffers, name))
+                if kept is not None:
+                    kept.append(state)
             yield begin, piece, trace
 
     def masks(self, dropout, begin=0):
@@ -160,8 +164,12 @@ class DeviceModel(Model):
 
     def _step(self, x, state):
         with self._lock:
-            given = state and tuple(runtime.to_device(part.reshape(-1, part.shape[2])) for part in state)
-            new: Any = self.stack.step(runtime.to_device(x), given, self.buffers)
+            given, new = None, self.stack.kept_states(len(x), self.buffers, "state after a step")
+            if state is not None:
+                given = self.stack.kept_states(len(x), self.buffers, "state of a stream")
+                for part, on_host in zip(given, state, strict=True):
+                    part.copy_to_device(on_host.reshape(part.shape))
+            self.stack.step(self.buffers.upload("x of a step", x), given, new, self.buffers)
             return tuple(runtime.to_host(part).reshape(-1, len(x), part.shape[1]) for part in new)
 
     def head_outputs(self, pooled, n_threads=1):
@@ -170,4 +178,5 @@ class DeviceModel(Model):
         padded = np.zeros((len(pooled), stack.n_directions, stack.padded), self.dtype)
         padded[:, :, : stack.hidden_size] = pooled.reshape(len(pooled), stack.n_directions, stack.hidden_size)
         with self._lock:
-            return runtime.to_host(self.head_on_device(runtime.to_device(padded.reshape(len(pooled), -1))))
+            inputs = self.buffers.upload("inputs of the head", padded.reshape(len(pooled), -1))
+            return runtime.to_host(self.head_on_device(inputs))

@@ -96,6 +96,7 @@ class CudaStack:
         n_rows, n_packed = places.packing.n_rows, places.packing.n_packed
         masks = dropout.recurrent_masks(n_rows, buffers) if dropout else [None] * len(self.directions)
         trace = Trace(places, [], [], [], [], masks, dropout, record)
+        scratch = self._scratch(n_rows, n_packed, masks, buffers)
         kind = "kept" if record else "scratch"
         for k, layer in enumerate(self.layers):
             # Every layer has states of its own, without a record too: `final_states` reads those of all of them.
@@ -117,7 +118,7 @@ class CudaStack:
                     self._begin(c, direction, places, initial and initial[1], False)
                 trace.gates.append(gates)
                 trace.cells.append(c)
-                self._forward(direction, trace)
+                self._forward(direction, trace, scratch)
             x = h[n_rows:].reshape(n_packed, self.n_directions * self.padded)
         return trace
 
@@ -130,35 +131,44 @@ class CudaStack:
             rows = places.of_state(direction.index, given.shape[0] // len(self.directions))
             batches.move(given, rows, out, places.rows, self.hidden_size, self.padded, out_first=first)
 
-    def _forward(self, direction, trace):
+    def _scratch(self, n_rows, n_packed, masks, buffers):
+        size = layout.scratch(self.cell, self.padded, n_rows, n_packed, masks[0] is not None)
+        return buffers.take("scratch", size)
+
+    def _forward(self, direction, trace, scratch):
         key, k, d = direction.index, direction.layer, direction.direction
         w_ih, _, *biases = self.weights.arrays[key]
         given = w_ih, self.weights.transposed[key], *biases, trace.inputs[k], trace.places.steps(d), trace.states[k]
         options = {"direction": d, "mask": trace.masks[key]}
         if self.cell == "rnn":
-            elman.rnn_forward(*given, relu=self.relu, **options)
+            elman.rnn_forward(*given, scratch, relu=self.relu, **options)
         elif self.cell == "gru":
-            gru.gru_forward(*given, trace.gates[key], keep=trace.record, **options)
+            gru.gru_forward(*given, trace.gates[key], scratch, keep=trace.record, **options)
         else:
-            lstm.lstm_forward(*given, trace.cells[key], trace.gates[key], keep=trace.record, **options)
+            lstm.lstm_forward(*given, trace.cells[key], trace.gates[key], scratch, keep=trace.record, **options)
 
     def outputs(self, trace):
         """States of the last layer after each packed time step: a view (N, D * padded H)."""
         n_rows, n_packed = trace.places.packing.n_rows, trace.places.packing.n_packed
         return trace.states[-1][n_rows:].reshape(n_packed, self.n_directions * self.padded)
 
-    def no_states(self, n_rows):
+    def new_states(self, n_rows):
         """Device arrays for h (and c, LSTM) of every layer and direction: (L * D * B, H), undefined."""
         shape = len(self.directions) * n_rows, self.hidden_size
         return tuple(runtime.empty(shape, self.dtype) for _ in range(2 if self.has_cell_state else 1))
 
-    def final_states(self, trace, out=None):
-        """Final h (and c, LSTM) of every layer and direction: device arrays (L * D * B, H), in the caller's order.
+    def kept_states(self, n_rows, buffers, name):
+        """The same in the memory of a name."""
+        shape = len(self.directions) * n_rows, self.hidden_size
+        return tuple(buffers.take((name, i), *shape) for i in range(2 if self.has_cell_state else 1))
 
-        ``out`` may be those of a batch of which this one has the first rows: the others stay as they are.
+    def final_states(self, trace, parts):
+        """Final h (and c, LSTM) of every layer and direction, in the caller's order: returns ``parts``.
+
+        These are device arrays (L * D * B, H). They may be those of a batch of which this one has the first rows: the
+        others stay as they are.
         """
         places = trace.places
-        parts = out or self.no_states(places.packing.n_rows)
         for direction in self.directions:
             h = trace.states[direction.layer]
             self._finish(
@@ -199,7 +209,7 @@ class CudaStack:
         """
         places, n_rows = trace.places, trace.places.packing.n_rows
         n_packed, width = places.packing.n_packed, self.n_directions * self.padded
-        parts = buffers.take("parts", PARTS)
+        parts, scratch = buffers.take("parts", PARTS), self._scratch(n_rows, n_packed, trace.masks, buffers)
         for k in range(self.num_layers - 1, -1, -1):
             below = dx if k == 0 else buffers.take(("dx", k % 2), n_packed, width)
             for direction in self.layers[k]:
@@ -211,18 +221,18 @@ class CudaStack:
                         batches.move(dlast, places.rows, carried[0], places.rows, self.padded, source_first=first)
                     else:
                         self._begin(carried[i], direction, places, dstate and dstate[i], False)
-                self._backward(direction, trace, buffers, dy, carried, below, parts)
+                self._backward(direction, trace, buffers, dy, carried, below, (parts, scratch))
                 for buffer, out in zip(carried, dinitial or (), strict=False):
                     self._finish(buffer, places.rows, direction, places, out, False)
             if k > 0 and trace.dropout and trace.dropout.rate > 0:
                 trace.dropout.between_layers(below, k, places, below)
             dy = below if k == 0 else below.reshape(n_packed, self.n_directions, self.padded)
 
-    def _backward(self, direction, trace, buffers, dy, carried, dx, parts):
+    def _backward(self, direction, trace, buffers, dy, carried, dx, scratch):
         key, k, d = direction.index, direction.layer, direction.direction
         w_ih, w_hh, *_ = self.weights.arrays[key]
         given = w_ih, w_hh, trace.inputs[k], trace.places.steps(d), trace.states[k]
-        out = dx, *self.weights.gradients[key], parts
+        out = dx, *self.weights.gradients[key], *scratch
         options = {"direction": d, "mask": trace.masks[key], "add_dx": d > 0}
         if self.cell == "rnn":
             dgates = buffers.take("dgates", trace.inputs[k].shape[0], self.padded)
@@ -234,22 +244,19 @@ class CudaStack:
 
     # --- streams -----------------------------------------------------------------------------------------------------
 
-    def step(self, x, state, buffers):
-        """One time step of all layers, which read in one direction.
+    def step(self, x, state, new, buffers):
+        """One time step of all layers, which read in one direction: returns ``new``.
 
         Parameters
         ----------
         x : device array of shape (B, F)
         state : tuple of device arrays of shape (L * B, H), or None
+        new : tuple of device arrays of shape (L * B, H)
+            Receives the states after the step.
         buffers : Buffers
-
-        Returns
-        -------
-        state : tuple of device arrays of shape (L * B, H)
         """
         n_rows, hidden = x.shape[0], self.hidden_size
         rows, nothing, table = _one_step(n_rows, max(2, self.num_layers))
-        new = self.no_states(n_rows)
         for (direction,) in self.layers:
             key = direction.index
             h = buffers.take(("h of a step", key % 2), 2 * n_rows, 1, self.padded)
@@ -271,12 +278,13 @@ class CudaStack:
         w_ih, _, *biases = self.weights.arrays[direction.index]
         given = w_ih, self.weights.transposed[direction.index], *biases, x, *states
         gates = buffers.take("gates of a step", x.shape[0], layout.RECORD[self.cell] * self.padded)
+        scratch = self._scratch(x.shape[0], x.shape[0], [None], buffers)
         if self.cell == "rnn":
-            elman.rnn_step(*given, table, self.relu)
+            elman.rnn_step(*given, table, scratch, self.relu)
         elif self.cell == "gru":
-            gru.gru_step(*given, gates, table)
+            gru.gru_step(*given, gates, table, scratch)
         else:
-            lstm.lstm_step(*given, gates, table)
+            lstm.lstm_step(*given, gates, table, scratch)
 
 
 @functools.lru_cache(maxsize=16)

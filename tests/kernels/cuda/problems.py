@@ -39,6 +39,7 @@ class OnDevice:
         self.mask = None if p.mask is None else self.send(self._pad_units(p.mask, 1.0))
         self.gates = self.send(np.full((self.n_packed, layout.RECORD[self.cell] * self.width), np.nan))
         self.parts = self.send(np.full(8 * 4 * self.width * max(self.width, p.x.shape[1]), np.nan)[: 2**15])
+        self.scratch = self.send(np.full(4 * self.n_rows * self.width + self.n_packed * self.width, np.nan))
         self.c = None
 
     def send(self, array):
@@ -69,11 +70,11 @@ class OnDevice:
         options = {"direction": self.direction, "mask": self.mask}
         if self.cell == "lstm":
             self.c = self._cells(keep)
-            lstm.lstm_forward(*given, self.c, self.gates, keep=keep, **options)
+            lstm.lstm_forward(*given, self.c, self.gates, self.scratch, keep=keep, **options)
         elif self.cell == "gru":
-            gru.gru_forward(*given, self.gates, keep=keep, **options)
+            gru.gru_forward(*given, self.gates, self.scratch, keep=keep, **options)
         else:
-            elman.rnn_forward(*given, relu=self.p.cell == "rnn_relu", **options)
+            elman.rnn_forward(*given, self.scratch, relu=self.p.cell == "rnn_relu", **options)
         h = runtime.to_host(self.h)
         assert np.isnan(h[self.n_rows :, 1 - self.direction]).all()  # the other direction
         h = h[:, self.direction]
@@ -95,7 +96,7 @@ class OnDevice:
         dweights = {name: self.send(np.zeros(w.shape)) for name, w in self.weights.items()}
         dx = self.send(np.full(p.x.shape, np.nan) if add_dx is None else add_dx) if need_dx else None
         options = {"direction": self.direction, "mask": self.mask, "add_dx": add_dx is not None}
-        gradients, out = {"h": dh}, (dx, *dweights.values(), self.parts)
+        gradients, out = {"h": dh}, (dx, *dweights.values(), self.parts, self.scratch)
         given = w_ih, w_hh, self.x, self.steps, self.h
         if self.cell == "lstm":
             gradients["c"] = dc = self.send(self._pad_units(p.dc))

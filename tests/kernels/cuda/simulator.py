@@ -1,90 +1,76 @@
-"""The simulator with another order of threads: what a kernel must not depend on.
+"""The simulator with another order of threads, and memory that is poisoned: what a kernel must not depend on.
 
 The simulator of numba-cuda runs the threads of a block as they come. Here one runs at a time, up to its next barrier,
 in an order that is drawn anew for each stretch between two barriers. A number that one thread writes and another reads
-without a barrier between them then comes out differently for some seed.
+without a barrier between them then comes out differently for some seed. Shared memory and registers hold NaN when a
+block begins.
 
 Every launch is checked against the types for which the kernel is compiled, too.
 """
 
+import sys
 import threading
 import types
 
 import numpy as np
 
-
-class _Thread(threading.Thread):
-    """A thread of a block. `syncthreads` is what kernels find on the current thread."""
-
-    def __init__(self, block, index, place):
-        super().__init__(daemon=True)
-        self._block, self.go = block, threading.Semaphore(0)
-        self.blockIdx, self.threadIdx = place, index
-        self.error, self.done = None, False
-
-    def run(self):
-        self.go.acquire()
-        try:
-            self._block.function(*self._block.arguments)
-        except BaseException as error:
-            self.error = error
-        self.done = True
-        self._block.back.release()
-
-    def syncthreads(self):
-        self._block.back.release()
-        self.go.acquire()
+#: Shared memory of the block that runs, by the line of the kernel that asks for it.
+_shared = {}
 
 
 class ShuffledBlock:
-    """In the place of the simulator's BlockManager: runs the threads of one block in turns."""
+    """In the place of the simulator's BlockManager: runs the threads of one block in turns.
+
+    They are greenlets (threads of the system take ten times as long to take turns). What kernels find as the current
+    thread has the indices of the one that runs.
+    """
 
     rng = np.random.default_rng(0)
 
     def __init__(self, function, grid_dim, block_dim, debug):
         from numba.cuda.simulator.kernelapi import Dim3
 
-        self.function, self._block_dim, self._dim = function, block_dim, Dim3
-        self.back = threading.Semaphore(0)
+        self._function, self._block_dim, self._dim = function, block_dim, Dim3
 
     def run(self, grid_point, *arguments):
-        self.arguments = arguments
-        place = self._dim(*grid_point)
-        if not waits(self.function):
-            self._run_one_by_one(place)
+        _shared.clear()
+        current = threading.current_thread()
+        current.blockIdx = self._dim(*grid_point)
+        threads = [self._dim(*index) for index in np.ndindex(*self._block_dim)]
+        if waits(self._function):
+            self._run_in_turns(current, threads, arguments)
             return
-        alive = [_Thread(self, self._dim(*index), place) for index in np.ndindex(*self._block_dim)]
-        for thread in alive:
-            thread.start()
-        while alive:
-            for i in self.rng.permutation(len(alive)):
-                alive[i].go.release()
-                self.back.acquire()
-                if alive[i].error is not None:
-                    raise alive[i].error
-            n_done = sum(thread.done for thread in alive)
-            assert n_done in (0, len(alive)), "some threads of a block have ended while others wait at a barrier"
-            if n_done:
-                return
+        for i in self.rng.permutation(len(threads)):
+            current.threadIdx = threads[i]
+            self._function(*arguments)
 
-    def _run_one_by_one(self, place):
-        """Threads that wait for none: one thread of the system in the place of each, in a drawn order."""
-        indices = list(np.ndindex(*self._block_dim))
-        runner = _Thread(self, None, place)
-        functions = [self.rng.permutation(len(indices)), self.function]
+    def _run_in_turns(self, current, threads, arguments):
+        from greenlet import getcurrent, greenlet
 
-        def run_all(*arguments):
-            order, function = functions
-            for i in order:
-                runner.threadIdx = self._dim(*indices[i])
-                function(*arguments)
+        current.syncthreads = getcurrent().switch
+        running = [greenlet(self._function) for _ in threads]
+        while not running[0].dead:
+            for i in self.rng.permutation(len(threads)):
+                current.threadIdx = threads[i]
+                running[i].switch(*arguments)
+            arguments = ()  # from its first barrier on, a thread is given nothing
+            ended = {thread.dead for thread in running}
+            assert len(ended) == 1, "some threads of a block have ended while others wait at a barrier"
 
-        self.function = run_all
-        runner.start()
-        runner.go.release()
-        runner.join()
-        if runner.error is not None:
-            raise runner.error
+
+def poisoned(shape, dtype):
+    """NaN, or a number of which no index is made."""
+    dtype = np.dtype(dtype)
+    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min, dtype)
+
+
+def shared_array(_, shape, dtype):
+    """``cuda.shared.array``: one for each line of a kernel in which it is called."""
+    caller = sys._getframe(1)
+    key = caller.f_code, caller.f_lineno
+    if key not in _shared:
+        _shared[key] = poisoned(shape, dtype)
+    return _shared[key]
 
 
 def waits(function):
@@ -126,8 +112,10 @@ def check_launches(monkeypatch):
 
 
 def shuffle(monkeypatch, seed):
-    """Let every kernel launched from now on run with shuffled threads."""
-    from numba.cuda.simulator import kernel
+    """Let every kernel launched from now on run with shuffled threads and poisoned memory."""
+    from numba.cuda.simulator import kernel, kernelapi
 
     monkeypatch.setattr(ShuffledBlock, "rng", np.random.default_rng(seed))
     monkeypatch.setattr(kernel, "BlockManager", ShuffledBlock)
+    monkeypatch.setattr(kernelapi.FakeCUDAShared, "array", shared_array)
+    monkeypatch.setattr(kernelapi.FakeCUDALocal, "array", lambda _, shape, dtype: poisoned(shape, dtype))

@@ -200,14 +200,14 @@ def test_step_equals_the_reference(cell, dtype):
     weights = p.weights.values()
     if p.c is not None:
         expected_c, c = p.c[:n_rows].copy(), device._cells(keep=False)
-        lstm.lstm_step(w_ih, w_hh_t, *biases, device.x, h, c, device.gates, steps)
+        lstm.lstm_step(w_ih, w_hh_t, *biases, device.x, h, c, device.gates, steps, device.scratch)
         reference.lstm_step(*weights, p.x, expected_h, expected_c)
         np.testing.assert_allclose(runtime.to_host(c)[:, :n_hidden], expected_c, atol=TOLERANCE[dtype][0], rtol=0)
     elif cell == "gru":
-        gru.gru_step(w_ih, w_hh_t, *biases, device.x, h, device.gates, steps)
+        gru.gru_step(w_ih, w_hh_t, *biases, device.x, h, device.gates, steps, device.scratch)
         reference.gru_step(*weights, p.x, expected_h)
     else:
-        elman.rnn_step(w_ih, w_hh_t, *biases, device.x, h, steps, cell == "rnn_relu")
+        elman.rnn_step(w_ih, w_hh_t, *biases, device.x, h, steps, device.scratch, cell == "rnn_relu")
         reference.rnn_step(*weights, p.x, expected_h, cell == "rnn_relu")
     h = runtime.to_host(h)[n_rows:, 0, :n_hidden]
     np.testing.assert_allclose(h, expected_h, atol=4 * TOLERANCE[dtype][0], rtol=0)

@@ -1,10 +1,11 @@
-"""What the real compiler makes of the kernels: no GPU is needed, but the wheels of NVVM and of ptxas are.
+"""What the real compilers make of the kernels: no GPU is needed, but the wheels of NVVM and of ptxas are.
 
-At each of the seven compute capabilities every kernel of the package is compiled: those that keep sequences in a block
-in the layout with the most registers (H of 64, four rows), the others in all of their layouts. Of the other eleven
-layouts of the former four are compiled, each at one or two capabilities. All at all seven are the work of ``python -m
-bench.cuda_kernels --others --capability 7.5 8.0 8.6 8.9 9.0 10.0 12.0`` (and ``--dtype float64``), which takes minutes
-and prints the table.
+At each of the seven compute capabilities numba-cuda compiles every kernel of the package in float32: those that keep
+sequences in a block in the layout with the most registers (H of 64, four rows) and in one of the other eleven, which
+are dealt out, the others in all of their layouts. In float64 it compiles the former at each of the seven, the others at
+one. Its successor numba-cuda-mlir compiles every kernel in float32 at one. All layouts at all seven are the work of
+``python -m bench.cuda_kernels --others --capability 7.5 8.0 8.6 8.9 9.0 10.0 12.0`` (and ``--dtype float64``), which
+takes minutes and prints the table.
 """
 
 import importlib
@@ -27,14 +28,21 @@ pytestmark = pytest.mark.cuda
 ROOT = Path(__file__).parents[3]
 WIDEST = (64, 4)
 
-#: Layouts of a block beside it, dealt out among the capabilities: weights in one array of registers or three, all of
-#: them or partly through the cache, one row or four.
-BESIDE = [(16, 1), (128, 4), (48, 4), (96, 1)]
+#: Layouts of a block beside it.
+BESIDE = [block for block in cuda_kernels.BLOCKS if block != WIDEST]
+
+CAPABILITIES = list(cuda_kernels.MULTIPROCESSOR)
+
+#: Python that takes the place of ``-m bench.cuda_kernels`` for each package.
+PACKAGES = {
+    "numba_cuda": "from bench import cuda_kernels",
+    "numba_cuda_mlir": "import sys; sys.modules['numba_cuda'] = None; from bench import cuda_kernels",
+}
 
 #: Multiply-adds that a kernel has at least once for each number: those whose sums are of products. The others copy,
 #: compare, or add and multiply apart.
 FUSED = {
-    "products.product": 16,
+    "products.product": 64,
     "stepwise.rnn_cell": 1,
     "stepwise.lstm_cell": 1,
     "stepwise.lstm_gradient": 1,
@@ -49,19 +57,20 @@ FUSED = {
 }
 
 
-def builds(*options):
-    """Every build that ``python -m bench.cuda_kernels`` makes, in a process that does not simulate."""
-    if importlib.util.find_spec("numba_cuda") is None or cuda_kernels.find_ptxas() is None:
-        pytest.skip("needs numba-cuda and the wheel nvidia-cuda-nvcc")
+def builds(package, *options):
+    """Every build that ``python -m bench.cuda_kernels`` makes with a package, in a process that does not simulate."""
+    if importlib.util.find_spec(package) is None or cuda_kernels.find_ptxas() is None:
+        pytest.skip(f"needs {package.replace('_', '-')} and the wheel nvidia-cuda-nvcc")
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
-    command = [sys.executable, "-m", "bench.cuda_kernels", "--json", *options]
+    code = f"{PACKAGES[package]}; raise SystemExit(cuda_kernels.main())"
+    command = [sys.executable, "-c", code, "--json", *options]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = map(json.loads, done.stdout.splitlines())
     return [cuda_kernels.Build(**facts | {"capability": tuple(facts["capability"])}) for facts in found]
 
 
-def check(build, dtype="float32"):
+def check(build, dtype):
     assert build.stack == 0, build
     assert build.spills == 0, build
     assert build.shared <= cuda_kernels.STATIC_SHARED, build
@@ -69,6 +78,8 @@ def check(build, dtype="float32"):
     assert build.blocks >= 1, build
     assert dtype == "float64" or build.in_doubles or build.doubles == 0, build  # no number becomes a double on the way
     assert build.fused >= fused(build), build
+    assert build.inexact == 0, build
+    assert build.atomics == 0, build
 
 
 def fused(build):
@@ -77,10 +88,6 @@ def fused(build):
         return FUSED.get(build.kernel, 0)
     of = layout.Layout(*build.layout)
     return of.pieces * layout.PIECE * of.rows
-
-
-def of_blocks(blocks):
-    return "--blocks", *("{}x{}".format(*block) for block in blocks)
 
 
 def kernels_of_the_package():
@@ -93,15 +100,34 @@ def names(kernels):
     return {f"{kernel.__module__.rsplit('.', 1)[1]}.{kernel.__name__}" for kernel in kernels}
 
 
-@pytest.mark.parametrize("capability", cuda_kernels.MULTIPROCESSOR, ids="{0[0]}.{0[1]}".format)
-def test_every_kernel_at_every_capability(capability):
-    place = list(cuda_kernels.MULTIPROCESSOR).index(capability)
-    blocks = WIDEST, BESIDE[place % len(BESIDE)]
-    found = builds("--capability", "{}.{}".format(*capability), "--others", *of_blocks(blocks))
-    assert {build.kernel for build in found} == names(kernels_of_the_package())
+def check_all(package, capability, dtype, blocks, *options):
+    """Check every kernel in these layouts, or without ``--others`` those alone that keep sequences in a block."""
+    options = "--capability", "{}.{}".format(*capability), "--dtype", dtype, *options
+    found = builds(package, *options, "--blocks", *("{}x{}".format(*block) for block in blocks))
+    expected = kernels_of_the_package() if "--others" in options else {k for k, _ in cuda_kernels.block_kernels()}
+    assert {build.kernel for build in found} == names(expected)
+    assert {build.capability for build in found} == {capability}
     for build in found:
-        assert build.capability == capability
-        check(build)
+        check(build, dtype)
+
+
+each_capability = pytest.mark.parametrize("capability", CAPABILITIES, ids="{0[0]}.{0[1]}".format)
+
+
+@each_capability
+def test_every_kernel_at_every_capability(capability):
+    check_all("numba_cuda", capability, "float32", (WIDEST, BESIDE[CAPABILITIES.index(capability)]), "--others")
+
+
+@each_capability
+def test_double_precision(capability):
+    place = len(CAPABILITIES) + CAPABILITIES.index(capability)
+    options = ["--others"] * (capability == (9, 0))
+    check_all("numba_cuda", capability, "float64", (WIDEST, *BESIDE[place : place + 1]), *options)
+
+
+def test_the_successor_of_numba_cuda():
+    check_all("numba_cuda_mlir", (10, 0), "float32", (WIDEST, (96, 1), (128, 4)), "--others")
 
 
 def test_the_bench_lists_every_kernel_and_every_layout_that_is_launched():
@@ -115,8 +141,3 @@ def test_the_bench_lists_every_kernel_and_every_layout_that_is_launched():
 def test_every_kernel_says_why_no_race_is_possible():
     for kernel in kernels_of_the_package():
         assert "No race" in kernel.__doc__, kernel.__name__
-
-
-def test_double_precision():
-    for build in builds("--capability", "9.0", "--others", "--dtype", "float64", *of_blocks([WIDEST])):
-        check(build, "float64")

@@ -7,6 +7,7 @@ import pytest
 
 from fastrecur.kernels.cuda import runtime
 from fastrecur.layers import GRU, LSTM, RNN
+from fastrecur.network.cuda import buffers
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("simulator")]
 
@@ -53,6 +54,17 @@ def test_forward_and_backward_equal_the_cpu(cell, options, lengths):
     x, dy = rng.normal(size=(3, 3, 3)).astype(dtype), rng.normal(size=(3, 3, 5 * n_directions)).astype(dtype)
     expected, actual = (run(layer, x, state, lengths, dy) for layer in pair(cell, **options))
     assert_close(actual, expected, 1e-12 if dtype == "float64" else 1e-5)
+
+
+def test_batches_of_many_lengths(monkeypatch):
+    """More than there are places for: those of the first come again, and so does their memory."""
+    monkeypatch.setattr(buffers, "KEPT", 2)
+    rng = np.random.default_rng(0)
+    host, device = pair("gru", dtype="float64", bidirectional=True)
+    for lengths in ([3, 1], [2, 2], [1, 3], [3, 3], [3, 1], [1, 1]):
+        x, dy = rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 10))
+        expected, actual = (run(layer, x, None, lengths, dy) for layer in (host, device))
+        assert_close(actual, expected, 1e-12)
 
 
 @each_cell

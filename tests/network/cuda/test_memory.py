@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fastrecur import GRUClassifier, LSTMClassifier, LSTMRegressor, RNNRegressor
-from fastrecur.estimators import base
-from fastrecur.kernels.cuda import runtime
-from fastrecur.network.cuda import memory
+from fastrecur.estimators import base, training
+from fastrecur.kernels.cuda import elman, gru, layout, lstm, runtime
+from fastrecur.layers import GRU, LSTM, RNN
+from fastrecur.network.cuda import buffers, memory
 
 pytestmark = [
     pytest.mark.cuda,
@@ -19,6 +20,7 @@ pytestmark = [
 ]
 
 X = np.random.default_rng(0).normal(size=(4, 6, 3))
+LAYERS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 CELLS = {"rnn": RNNRegressor, "lstm": LSTMRegressor, "gru": GRUClassifier}
 
 
@@ -75,10 +77,65 @@ def test_the_memory_of_a_fit_is_foreseen(cell, options, held, free, monkeypatch)
     CELLS[cell](device="cuda", **options).fit(data, y)
     ((estimator, _, batch_size, architecture, device),) = seen
     dropped = estimator.dropout > 0, estimator.recurrent_dropout > 0
-    needed, of_x = memory.training_memory(cell, 24, 24, batch_size, *dropped, **architecture)
+    needed, of_x = memory.training_memory(cell, 24, 24, batch_size, 1, *dropped, **architecture)
     assert device == "cuda"
     assert of_x == 4 * data.size
     assert 0.9 * held.most < needed < 1.4 * held.most
+
+
+@pytest.fixture
+def allocated(monkeypatch):
+    """Shapes of all device arrays that are made."""
+    shapes, empty = [], runtime.cuda.device_array
+    monkeypatch.setattr(runtime.cuda, "device_array", lambda shape, dtype: shapes.append(shape) or empty(shape, dtype))
+    return shapes
+
+
+def a_launch_a_step(monkeypatch):
+    for module in (layout, elman, gru, lstm):
+        monkeypatch.setattr(module, "in_one_block", lambda n_hidden: False)
+
+
+@pytest.mark.parametrize("stepwise", [False, True], ids=["one block", "stepwise"])
+@pytest.mark.parametrize("cell", LAYERS)
+def test_a_call_of_a_layer_allocates_nothing_after_the_first(cell, stepwise, allocated, monkeypatch):
+    """But what it hands out on the device."""
+    if stepwise:
+        a_launch_a_step(monkeypatch)
+    both = LAYERS[cell](3, 2, num_layers=2, bidirectional=True, device="cuda")
+    one = LAYERS[cell](3, 2, num_layers=2, device="cuda")
+    host = [np.ones(shape, np.float32) for shape in ((2, 3, 3), (2, 3, 4), (2, 3))]
+    for x, dy, x_t in (host, map(runtime.to_device, host)):
+        for lengths in (None, [1, 3]):
+            for _ in range(2):
+                allocated.clear()
+                _, state = both.forward(x, lengths=lengths)
+                _, state = both.forward(x, state, lengths=lengths, training=True)
+                both.backward(dy, state)
+                _, state = one.step(x_t)
+                one.step(x_t, state)
+            handed_out = (6, 4), (6, 3), (2, 2), (8, 2), (4, 2)  # y, dx, y_t, states of both and of one
+            assert set(allocated) == (set() if isinstance(x, np.ndarray) else set(handed_out))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"recurrent_dropout": 0.5}, {"pooling": "mean", "bptt_steps": 2}, {"bptt_steps": 2}],
+    ids=["recurrent dropout", "mean, truncated", "truncated"],
+)
+@pytest.mark.parametrize("stepwise", [False, True], ids=["one block", "stepwise"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_epochs_of_a_fit_allocate_nothing(cell, stepwise, options, allocated, monkeypatch):
+    """But for the first, and the second where there are more kinds of batches than places, which they take in turns."""
+    if stepwise:
+        a_launch_a_step(monkeypatch)
+    X, of_epochs, epoch = [np.ones((n, 3)) for n in (5, 3, 4, 2, 4, 1)], [], training._epoch
+    monkeypatch.setattr(training, "_epoch", lambda *given: epoch(*given) or of_epochs.append(len(allocated)))
+    options = {"batch_size": 2, "max_iter": 4, "shuffle": False, "tol": 0.0, "random_state": 0} | options
+    monkeypatch.setattr(buffers, "KEPT", 2)
+    CELLS[cell](2, device="cuda", **options).fit(X, np.arange(6) % 2)
+    assert len(of_epochs) == 4
+    assert len(set(of_epochs[1:])) == 1
 
 
 def refused(model, X, y, *parts):
