@@ -56,7 +56,10 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         y = column_or_1d(y, warn=True)
         self._check_number(y, len(weights))
         check_finite_targets(y, lengths)
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+        except ValueError as error:
+            raise ValueError(f"y must hold labels of classes, integers or strings: {error}") from error
         encoder = LabelEncoder()
         if continued:
             self._check_classes(classes)

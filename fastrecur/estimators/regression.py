@@ -72,6 +72,10 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
                     "Set warm_start=False to begin anew."
                 )
         else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                if np.isinf(np.abs(targets).sum()):
+                    largest = np.abs(targets).max()
+                    raise ValueError(f"y has values up to {largest:.3g}, whose sum is beyond float64. Scale y.")
             self._y_ndim = y.ndim
             self._y_mean = np.average(targets, axis=0, weights=weights)
             self._y_scale = _deviation(targets - self._y_mean, weights, np.abs(self._y_mean))

@@ -103,6 +103,8 @@ def check_finite_targets(y, lengths=None):
 
 def _is_missing(value):
     """Whether an object is None, NaN, pandas.NA or infinity."""
+    if np.ndim(value) > 0:  # no label at all, of which others tell
+        return False
     try:
         return value is None or bool(value != value) or (isinstance(value, float) and abs(value) == np.inf)
     except (TypeError, ValueError):  # of pandas.NA nobody knows whether it equals itself

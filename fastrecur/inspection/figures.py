@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ SMALL_LEGEND = {"loc": "best", "fontsize": "xx-small", "handlelength": 2, "label
 def line_marks(k: int) -> dict[str, Any]:
     """Colour and line style of the k-th line."""
     return {"color": COLOURS[k % len(COLOURS)], "linestyle": STYLES[(k + k // len(COLOURS)) % len(STYLES)]}
+
+
+def whole_steps(axes: Any) -> None:
+    """Ticks at whole numbers only, on the horizontal axis of time steps or epochs."""
+    ticker = importlib.import_module("matplotlib.ticker")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins="auto", integer=True, min_n_ticks=1))
 
 
 def one_axes(ax: Any, figsize: tuple[float, float]) -> tuple[Any, Any]:

@@ -8,12 +8,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrecur.inspection.figures import SMALL_LEGEND, check_names, floor_of_log, inches, line_marks, one_axes
+from fastrecur.inspection.figures import (
+    SMALL_LEGEND,
+    check_names,
+    floor_of_log,
+    inches,
+    line_marks,
+    one_axes,
+    whole_steps,
+)
 from fastrecur.inspection.fitted import recurrent_estimator
 from fastrecur.inspection.gradients import MEMORY, gradient_flow
 
 #: Inches of an axes below which its texts are smaller: else the legend would cover the lines.
 NARROW, LOW = 3.0, 2.0
+
+#: Names of lines within matplotlib, by which a later display on the same axes knows them.
+FLOW, END = "gradient flow", "end of the effective memory"
 
 
 class GradientFlowDisplay:
@@ -155,10 +166,11 @@ class GradientFlowDisplay:
         """
         self.ax_, self.figure_ = one_axes(ax, (6.4, 4.0))
         self.lines_ = []
-        for k, (name, by_lag) in enumerate(self.by_lag.items()):
+        drawn = [line.get_gid() for line in self.ax_.get_lines()]  # by other displays on the same axes
+        for k, (name, by_lag) in enumerate(self.by_lag.items(), drawn.count(FLOW)):
             values = np.asarray(by_lag, np.float64)
             values = values / values[0] if self.relative and values[0] > 0 else values
-            marks = line_marks(k) | {"label": name, "linewidth": 1.8}
+            marks = line_marks(k) | {"label": name, "linewidth": 1.8, "gid": FLOW}
             if np.count_nonzero(values) < 2:  # all is lost at once: a line of one point is none
                 marks["marker"] = "o"
             self.lines_ += self.ax_.plot(np.arange(len(values)), floor_of_log(values), **(marks | kwargs))
@@ -171,9 +183,10 @@ class GradientFlowDisplay:
         self.ax_.tick_params(labelsize=size)
         self.ax_.grid(True, which="major", alpha=0.3)
         self.ax_.margins(x=0.01)
-        if self.relative:
+        whole_steps(self.ax_)
+        if self.relative and END not in drawn:
             label = f"effective memory ends ({MEMORY:g})"
-            self.ax_.axhline(MEMORY, color="0.45", linewidth=0.9, zorder=0, label=label)
+            self.ax_.axhline(MEMORY, color="0.45", linewidth=0.9, zorder=0, label=label, gid=END)
         usual = {"loc": "best", "framealpha": 0.85, "fontsize": "small", "handlelength": 3}
         self.ax_.legend(**(SMALL_LEGEND if small else usual))
         return self

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
-from fastrecur.inspection.figures import GATES_MAP, SIGNED_MAP, inches, several_axes, with_none_below
+from fastrecur.inspection.figures import GATES_MAP, SIGNED_MAP, inches, several_axes, whole_steps, with_none_below
 from fastrecur.inspection.gates import SIGMOIDS, gate_activations
 from fastrecur.network.validation import check_count
 
@@ -206,6 +206,8 @@ class GateDisplay:
             elif self.labels is None:
                 axes.set_xlabel("time step")
         if self.labels is None:
+            for axes in self.ax_:
+                whole_steps(axes)
             return
         texts = [str(label) for label in self.labels]
         characters = max(map(len, texts)) == 1

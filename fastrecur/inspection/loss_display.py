@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from fastrecur.inspection.figures import (
     inches,
     line_marks,
     several_axes,
+    whole_steps,
     with_none_below,
 )
 from fastrecur.inspection.fitted import recurrent_estimator
@@ -146,9 +146,8 @@ class LossCurveDisplay:
         epochs = np.arange(1, len(np.asarray(self.loss_curve)) + 1)
         self._draw_loss(epochs, scale, kwargs)
         self._draw_norm(epochs, kwargs)
-        whole = importlib.import_module("matplotlib.ticker").MaxNLocator
         for axes in self.ax_:
-            axes.xaxis.set_major_locator(whole(nbins="auto", integer=True, min_n_ticks=1))
+            whole_steps(axes)
         for axes in with_none_below(self.ax_):
             axes.set_xlabel("epoch", fontsize=self._text(axes)[0])
         return self

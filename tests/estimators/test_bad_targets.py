@@ -93,6 +93,19 @@ def test_labels_of_one_kind(no_network):
     refused_fit(tiny(LSTMClassifier, return_sequences=True), X, 3, ValueError, "y must be an array .*int")
 
 
+def test_labels_that_are_arrays_or_fractions_are_named(no_network):
+    X = make_ragged(n=N)
+    arrays = np.empty(N, object)
+    arrays[:] = [np.array([0, k % 2]) for k in range(N)]
+    for y in (arrays, np.linspace(0.1, 0.9, N)):
+        refused_fit(tiny(LSTMClassifier), X, y, ValueError, r"\by\b", "labels of classes", "Unknown label type")
+
+
+def test_targets_whose_spread_overflows(no_network):
+    X = make_ragged(n=N)
+    refused_fit(tiny(LSTMRegressor), X, np.resize([1.7e308, -1.7e308], N), ValueError, r"\by\b", r"1\.7e\+308", "Scale")
+
+
 @pytest.mark.parametrize(
     ("y", "found"),
     [

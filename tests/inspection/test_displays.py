@@ -44,6 +44,17 @@ def test_flow_of_several_estimators_on_one_axis(plt):
     display.figure_.canvas.draw()
 
 
+def test_flows_of_several_calls_on_one_axis_can_be_told_apart(plt):
+    X = make_array(n=20, n_steps=5)
+    model, y = fitted(GRUClassifier, X)
+    _, ax = plt.subplots()
+    lines = [GradientFlowDisplay.from_estimator(model, X, y, name=name, ax=ax).lines_[0] for name in "ab"]
+    assert len({line.get_color() for line in lines}) == len({line.get_linestyle() for line in lines}) == 2
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert [texts[0], texts[-1], len(texts)] == ["a", "b", 3]  # and the end of the effective memory, once
+    np.testing.assert_array_equal(ax.get_xticks() % 1, 0)
+
+
 def test_flow_relative_to_its_end():
     X = make_ragged(n=20)
     model, y = fitted(LSTMClassifier, X, bidirectional=True)

@@ -32,6 +32,13 @@ class Words(TransformerMixin, BaseEstimator):
         return [np.array([self.vocabulary_[word] for word in x.split()]) for x in X]
 
 
+def test_ticks_at_whole_steps():
+    X = make_array(n=12, n_steps=3)
+    display = GateDisplay.from_estimator(fitted(LSTMClassifier, X)[0], X)
+    display.figure_.canvas.draw()
+    np.testing.assert_array_equal(display.ax_[-1].get_xticks() % 1, 0)
+
+
 @pytest.mark.parametrize("make", [make_array, make_ragged])
 def test_gates_of_one_sequence(make):
     X = make(n=12)
