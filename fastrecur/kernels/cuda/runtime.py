@@ -351,8 +351,8 @@ class Kernel:
             warnings.simplefilter("ignore")
             return self._compiled(layout)[blocks, self.threads(layout), stream]
 
-    def ptx(self, layout, capability):
-        """PTX of the kernel for a compute capability such as (8, 0). No device is needed."""
+    def signature(self, layout):
+        """Types of the arguments."""
         types = importlib.import_module(f"{cuda.__name__}.types")
         kinds = {"r": types.float64 if np.dtype(layout.dtype) == np.float64 else types.float32}
         kinds |= {"i": types.int64, "u": types.uint64, "d": types.float64, "b": types.boolean}
@@ -363,8 +363,12 @@ class Kernel:
             else:
                 kind = types.int32 if name[0] == "i" else kinds[name[0]]
                 signature.append(types.Array(kind, int(name[1:]), "C"))
+        return types.void(*signature)
+
+    def ptx(self, layout, capability):
+        """PTX of the kernel for a compute capability such as (8, 0). No device is needed."""
         options = {"cc": capability, "launch_bounds": (n_threads(self.threads(layout)), 1)}
-        return cuda.compile_ptx(self.build(layout), types.void(*signature), **options)[0].rstrip("\0")
+        return cuda.compile_ptx(self.build(layout), self.signature(layout), **options)[0].rstrip("\0")
 
 
 def block_of(threads):

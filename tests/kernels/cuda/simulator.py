@@ -54,8 +54,12 @@ class ShuffledBlock:
                 current.threadIdx = threads[i]
                 running[i].switch(*arguments)
             arguments = ()  # from its first barrier on, a thread is given nothing
+            self.barrier()
             ended = {thread.dead for thread in running}
             assert len(ended) == 1, "some threads of a block have ended while others wait at a barrier"
+
+    def barrier(self):
+        """All threads have come to one."""
 
 
 def poisoned(shape, dtype):
@@ -64,9 +68,9 @@ def poisoned(shape, dtype):
     return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min, dtype)
 
 
-def shared_array(_, shape, dtype):
-    """``cuda.shared.array``: one for each line of a kernel in which it is called."""
-    caller = sys._getframe(1)
+def shared_array(_, shape, dtype, depth=1):
+    """``cuda.shared.array``: one for each line of a kernel in which it is called, so many calls above."""
+    caller = sys._getframe(depth)
     key = caller.f_code, caller.f_lineno
     if key not in _shared:
         _shared[key] = poisoned(shape, dtype)

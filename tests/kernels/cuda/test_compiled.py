@@ -33,11 +33,8 @@ BESIDE = [block for block in cuda_kernels.BLOCKS if block != WIDEST]
 
 CAPABILITIES = list(cuda_kernels.MULTIPROCESSOR)
 
-#: Python that takes the place of ``-m bench.cuda_kernels`` for each package.
-PACKAGES = {
-    "numba_cuda": "from bench import cuda_kernels",
-    "numba_cuda_mlir": "import sys; sys.modules['numba_cuda'] = None; from bench import cuda_kernels",
-}
+#: Python by which each package is the one that is taken.
+PACKAGES = {"numba_cuda": "", "numba_cuda_mlir": "import sys; sys.modules['numba_cuda'] = None; "}
 
 #: Multiply-adds that a kernel has at least once for each number: those whose sums are of products. The others copy,
 #: compare, or add and multiply apart.
@@ -57,16 +54,21 @@ FUSED = {
 }
 
 
-def builds(package, *options):
-    """Every build that ``python -m bench.cuda_kernels`` makes with a package, in a process that does not simulate."""
+def lines_of(package, code, *arguments):
+    """What Python prints in a process with this package that does not simulate."""
     if importlib.util.find_spec(package) is None or cuda_kernels.find_ptxas() is None:
         pytest.skip(f"needs {package.replace('_', '-')} and the wheel nvidia-cuda-nvcc")
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
-    code = f"{PACKAGES[package]}; raise SystemExit(cuda_kernels.main())"
-    command = [sys.executable, "-c", code, "--json", *options]
+    command = [sys.executable, "-c", PACKAGES[package] + code, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = map(json.loads, done.stdout.splitlines())
+    return done.stdout.splitlines()
+
+
+def builds(package, *options):
+    """Every build that ``python -m bench.cuda_kernels`` makes with a package."""
+    code = "from bench import cuda_kernels; raise SystemExit(cuda_kernels.main())"
+    found = map(json.loads, lines_of(package, code, "--json", *options))
     return [cuda_kernels.Build(**facts | {"capability": tuple(facts["capability"])}) for facts in found]
 
 
@@ -128,6 +130,13 @@ def test_double_precision(capability):
 
 def test_the_successor_of_numba_cuda():
     check_all("numba_cuda_mlir", (10, 0), "float32", (WIDEST, (96, 1), (128, 4)), "--others")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_launched_is_what_is_compiled(package):
+    """With the arrays of the package itself: see `tests.kernels.cuda.host_side`."""
+    code = f"from tests.kernels.cuda import host_side; host_side.main({package!r})"
+    assert lines_of(package, code) == sorted(names(kernels_of_the_package()))
 
 
 def test_the_bench_lists_every_kernel_and_every_layout_that_is_launched():
