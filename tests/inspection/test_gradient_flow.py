@@ -89,8 +89,7 @@ def test_float32_comes_close_to_float64(cell):
     model._architecture["dtype"] = "float32"
     single = gradient_flow(model, X, y).hidden
     assert single.dtype == np.float64
-    np.testing.assert_allclose(single, flow, rtol=1e-4)  # a sequence whose states move far with their rounding
-    assert np.median(np.abs(single / flow - 1)) < 1e-6
+    np.testing.assert_allclose(single, flow, rtol=2e-5)
 
 
 def test_small_gradients_do_not_become_zero():

@@ -149,6 +149,14 @@ def test_relu(torch):
     assert_equal(torch, model, X, y)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_float32_over_fifty_steps(torch, cell):
+    """float32 against float32: both round, one step after the other."""
+    X = make_array(n=16, n_steps=50)
+    model, y = fitted(CLASSIFIERS[cell], X, make_targets(CLASSIFIERS[cell], X), dtype="float32", hidden_size=32)
+    assert_equal(torch, model, X, y, rtol=5e-5)
+
+
 def in_float64(model):
     """The same network with the same numbers."""
     double = copy.copy(model)

@@ -5,7 +5,7 @@ Numba knows no vector registers, so this module gives it
 - a pointer (`pointer`, `offset`): kernels walk raw memory, because an array slice in a hot loop costs reference
   counting and a signed index costs a test;
 - a vector of `lanes(dtype)` numbers with ``+ - * /``, `load`, `store`, `splat`, `fma`, `select_less`, `copysign`
-  and the bit trick for 2^n (`power_of_two`); with AVX-512 `fraction` and `scale`; `copy` and `prefetch`.
+  and the bit trick for 2^n (`power_of_two`); `copy` and `prefetch`.
 
 Everything else is ordinary Python under ``njit``. A vector is as wide as the host's registers; every lane is
 computed alone and in one order, so that its bits depend on neither its place nor its neighbours.
@@ -256,41 +256,6 @@ def power_of_two(typingctx, shifted):
         return builder.bitcast(builder.shl(bits, ir.Constant(integers, [mantissa] * shifted.lanes)), args[0].type)
 
     return shifted(shifted), codegen
-
-
-def _call_avx512(builder, name, vector, args, last):
-    """Call an instruction of AVX-512 on every lane; ``last`` is its argument behind the mask."""
-    kind, suffix = ir_vector(vector), {32: "ps", 64: "pd"}[vector.dtype.bitwidth]
-    passed, mask, i32 = ir.Constant(kind, ir.Undefined), ir.IntType(vector.lanes), ir.IntType(32)
-    args = [*args, passed, ir.Constant(mask, -1), ir.Constant(i32, last)]
-    function_type = ir.FunctionType(kind, [arg.type for arg in args])
-    mangled = f"llvm.x86.avx512.mask.{name}.{suffix}.512"
-    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, mangled), args)
-
-
-#: Of the instructions below: round down and report nothing; round as the processor is set.
-_DOWN_QUIETLY, _AS_SET = 9, 4
-
-
-@intrinsic
-def fraction(typingctx, a):
-    """a - floor(a), of infinities 0. Only with AVX-512."""
-
-    def codegen(context, builder, signature, args):
-        i32 = ir.IntType(32)
-        return _call_avx512(builder, "reduce", a, [args[0], ir.Constant(i32, _DOWN_QUIETLY)], _AS_SET)
-
-    return a(a), codegen
-
-
-@intrinsic
-def scale(typingctx, a, b):
-    """a 2^floor(b), for any b: 0 and infinity at the ends. Only with AVX-512."""
-
-    def codegen(context, builder, signature, args):
-        return _call_avx512(builder, "scalef", a, args, _AS_SET)
-
-    return a(a, a), codegen
 
 
 def _define_operator(function, instruction):
