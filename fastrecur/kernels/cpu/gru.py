@@ -34,14 +34,22 @@ class GRUCell(NamedTuple):
 
 
 @inline
-def _cell(z, lanes, h_prev, h):
-    """n, r, z, q from the pre-activations at ``z``, which they replace; h = (1 - z) n + z h, n = tanh(n + r q)."""
-    r, u = sigmoid(load(z, lanes)), sigmoid(load(z, 2 * lanes))
-    n = tanh(fma(r, load(z, 3 * lanes), load(z, 0)))
-    store(z, 0, n)
-    store(z, lanes, r)
-    store(z, 2 * lanes, u)
-    store(h, 0, fma(u, load(h_prev, 0) - n, n))
+def _cells(count, z, z_stride, lanes, h_prev, h, h_stride):
+    """n, r, z, q from the pre-activations at ``z``, which they replace; h = (1 - z) n + z h, n = tanh(n + r q).
+
+    In two loops, so that the processor finds enough to do beside the long chain of one cell.
+    """
+    for k in range(count):
+        gates = offset(z, k * z_stride)
+        r = sigmoid(load(gates, lanes))
+        store(gates, 0, fma(r, load(gates, 3 * lanes), load(gates, 0)))
+        store(gates, lanes, r)
+        store(gates, 2 * lanes, sigmoid(load(gates, 2 * lanes)))
+    for k in range(count):
+        gates = offset(z, k * z_stride)
+        n = tanh(load(gates, 0))
+        store(gates, 0, n)
+        store(h, k * h_stride, fma(load(gates, 2 * lanes), load(h_prev, k * h_stride) - n, n))
 
 
 @inline
@@ -58,9 +66,8 @@ def _tiles(shape, r, rows, p):
         acc = tile_load(shape, offset(z, lanes), row)
         acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         tile_store(acc, offset(z, lanes), row)
-        for k in range(len(shape)):
-            h = (r + k) * p.h_stride
-            _cell(offset(z, k * row), lanes, offset(p.h_prev_unit, h), offset(p.h, h))
+        h = r * p.h_stride
+        _cells(len(shape), z, row, lanes, offset(p.h_prev_unit, h), offset(p.h, h), p.h_stride)
         r += len(shape)
     return r
 
@@ -82,8 +89,7 @@ def _panel_pair(cell, p, w_panel, z_panel):
     acc = tile_load(tile_shape(2, 3), offset(p.z, lanes), z_panel)
     acc = panel_dot(acc, p.h_prev, 1, p.w_hidden, w_panel, p.width, p.n_hidden)
     tile_store(acc, offset(p.z, lanes), z_panel)
-    for k in range(2):
-        _cell(offset(p.z, k * z_panel), lanes, offset(p.h_prev_unit, k * lanes), offset(p.h, k * lanes))
+    _cells(2, p.z, z_panel, lanes, p.h_prev_unit, p.h, lanes)
 
 
 def _panel_ahead(cell, rows, p):

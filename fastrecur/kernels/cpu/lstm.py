@@ -1,6 +1,6 @@
 """LSTM on the CPU: the compiled twins of `fastrecur.kernels.reference.lstm_forward` and ``lstm_backward``.
 
-The equations are `_cell` and `_cell_gradient`; `_tiles` gathers the pre-activations; the walk through time is in
+The equations are `_cells` and `_cell_gradient`; `_tiles` gathers the pre-activations; the walk through time is in
 `fastrecur.kernels.cpu.recurrence`, the way back in `fastrecur.kernels.cpu.recurrence_backward`.
 """
 
@@ -34,17 +34,22 @@ class LSTMCell(NamedTuple):
 
 
 @inline
-def _cell(z, lanes, c_prev, c, h):
-    """i, f, g, o from the pre-activations at ``z``, which they replace; c = f c + i g; h = o tanh(c)."""
-    i, f = sigmoid(load(z, 0)), sigmoid(load(z, lanes))
-    g, o = tanh(load(z, 2 * lanes)), sigmoid(load(z, 3 * lanes))
-    c_t = fma(f, load(c_prev, 0), i * g)
-    store(z, 0, i)
-    store(z, lanes, f)
-    store(z, 2 * lanes, g)
-    store(z, 3 * lanes, o)
-    store(c, 0, c_t)
-    store(h, 0, o * tanh(c_t))
+def _cells(count, z, z_stride, lanes, c_prev, c, c_stride, h, h_stride):
+    """i, f, g, o from the pre-activations at ``z``, which they replace; c = f c + i g; h = o tanh(c).
+
+    In two loops, so that the processor finds enough to do beside the long chain of one cell.
+    """
+    for k in range(count):
+        gates = offset(z, k * z_stride)
+        i, f = sigmoid(load(gates, 0)), sigmoid(load(gates, lanes))
+        g, o = tanh(load(gates, 2 * lanes)), sigmoid(load(gates, 3 * lanes))
+        store(c, k * c_stride, fma(f, load(c_prev, k * c_stride), i * g))
+        store(gates, 0, i)
+        store(gates, lanes, f)
+        store(gates, 2 * lanes, g)
+        store(gates, 3 * lanes, o)
+    for k in range(count):
+        store(h, k * h_stride, load(z, k * z_stride + 3 * lanes) * tanh(load(c, k * c_stride)))
 
 
 @inline
@@ -58,10 +63,9 @@ def _tiles(shape, r, rows, p):
             acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
         acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         tile_store(acc, z, p.width)
-        for k in range(len(shape)):
-            c = (r + k) * p.c_stride
-            h = offset(p.h, (r + k) * p.h_stride)
-            _cell(offset(z, k * p.width), p.units, offset(p.c_prev, c), offset(p.c, c), h)
+        c, h = r * p.c_stride, offset(p.h, r * p.h_stride)
+        c_prev, c = offset(p.c_prev, c), offset(p.c, c)
+        _cells(len(shape), z, p.width, p.units, c_prev, c, p.c_stride, h, p.h_stride)
         r += len(shape)
     return r
 
@@ -80,9 +84,7 @@ def _panel_pair(cell, p, w_panel, z_panel):
         acc = panel_features(tile_load(tile_shape(2, 4), p.bias, p.width), p.x, 0, p.w, w_panel, p.width)
     acc = panel_dot(acc, p.h_prev, 1, p.w_hidden, w_panel, p.width, p.n_hidden)
     tile_store(acc, p.z, z_panel)
-    for k in range(2):
-        unit = k * p.units
-        _cell(offset(p.z, k * z_panel), p.units, offset(p.c_prev, unit), offset(p.c, unit), offset(p.h, unit))
+    _cells(2, p.z, z_panel, p.units, p.c_prev, p.c, p.units, p.h, p.units)
 
 
 def _panel_ahead(cell, rows, p):
