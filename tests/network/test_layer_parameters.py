@@ -137,6 +137,22 @@ def test_parameters_written_in_place_count(cell):
     np.testing.assert_array_equal(layer.step(x[:, 0])[0], other.step(x[:, 0])[0])
 
 
+def gradient(layer, x):
+    """dx of the sum of all outputs."""
+    return layer.backward(np.ones_like(layer.forward(x, training=True)[0]))[0]
+
+
+@each_cell
+def test_gradients_are_of_the_parameters_of_their_forward_pass(cell):
+    layer, x = make(cell, 3, 5, 2, random_state=0), normal(0, 4, 6, 3)
+    gradient(layer, x)
+    layer.parameters["weight_ih_l0"][:] *= 0.5
+    layer.parameters["weight_ih_l1"][:] *= 0.25
+    other = make(cell, 3, 5, 2, random_state=1)
+    other.load_parameters({name: array.copy() for name, array in layer.parameters.items()})
+    np.testing.assert_array_equal(gradient(layer, x), gradient(other, x))
+
+
 @each_cell
 def test_pieces_of_parameters_written_in_place_count(cell):
     """Also where the array they are pieces of is held no more, and none is asked for anew."""

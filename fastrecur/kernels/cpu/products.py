@@ -268,20 +268,8 @@ def _weight_gradient_panel(
         low, high = max(k - at, 0), min(last - at, x.features)
         _gradient_strip(vectors, low, high, a, x.row_stride, dz, dz_stride, count, fresh, target, columns)
     at = x.segments * x.features
-    target = offset(out, at * columns)
-    _gradient_strip(
-        vectors,
-        max(k - at, 0),
-        last - at,
-        h_prev,
-        h_stride,
-        offset(dz, first),
-        dz_stride,
-        count,
-        fresh,
-        target,
-        columns,
-    )
+    dz, target, low = offset(dz, first), offset(out, at * columns), max(k - at, 0)
+    _gradient_strip(vectors, low, last - at, h_prev, h_stride, dz, dz_stride, count, fresh, target, columns)
 
 
 @merged
@@ -301,14 +289,13 @@ def _weight_gradient_rows(
         while row < end:
             p, k = row // n_inputs, row % n_inputs
             last = min(n_inputs, k + end - row)
-            dz = offset(pointer(gates), (p * n_rows + n) * dz_stride)
+            dz, fresh = offset(pointer(gates), (p * n_rows + n) * dz_stride), n == 0
             if k == 0:
-                _bias_gradient(
-                    dz, dz_stride, count, n == 0, offset(pointer(dbias), p * dz_stride), columns // len(vectors)
-                )
+                bias = offset(pointer(dbias), p * dz_stride)
+                _bias_gradient(dz, dz_stride, count, fresh, bias, columns // len(vectors))
             out = offset(pointer(dw), p * n_inputs * columns)
             _weight_gradient_panel(
-                vectors, k, last, x, n, dz, dz_stride, h_prev, h_stride, hidden_first, count, n == 0, out, columns
+                vectors, k, last, x, n, dz, dz_stride, h_prev, h_stride, hidden_first, count, fresh, out, columns
             )
             if n + count == n_rows:
                 unpack_panel(dw, dbias, p, k, last, maps, layer)

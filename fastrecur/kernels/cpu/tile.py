@@ -60,9 +60,8 @@ def tile_shape(typingctx, rows, vectors):
 @intrinsic
 def tile_square(typingctx, like):
     """Shape of a tile of one vector a row and as many rows as a vector of the pointer ``like`` has lanes."""
-    return TileShape(Vector(like.dtype).lanes, 1)(
-        like
-    ), lambda context, builder, signature, args: context.get_dummy_value()
+    shape = TileShape(Vector(like.dtype).lanes, 1)
+    return shape(like), lambda context, builder, signature, args: context.get_dummy_value()
 
 
 @overload(len)
@@ -109,32 +108,28 @@ def tile_load(typingctx, shape, source, row_stride):
 @intrinsic
 def tile_store(typingctx, tile, target, row_stride):
     """Write a tile to memory, one row after another."""
-    lanes = tile.dtype.dtype.lanes
-
-    def codegen(context, builder, signature, args):
-        for r, vectors in enumerate(_unpack(builder, tile, args[0])):
-            row = ir_element(builder, target, args[1], builder.mul(args[2], INT64(r)))
-            for n, vector in enumerate(vectors):
-                ir_write(builder, vector, ir_element(builder, target, row, INT64(n * lanes)), ir_align(target.dtype))
-        return context.get_dummy_value()
-
-    return types.void(tile, target, types.intp), codegen
+    return types.void(tile, target, types.intp), _write_rows(tile, target, lambda builder, vector, before: vector)
 
 
 @intrinsic
 def tile_add(typingctx, tile, target, row_stride):
     """Add a tile to memory, one row after another."""
-    lanes = tile.dtype.dtype.lanes
+    return types.void(tile, target, types.intp), _write_rows(tile, target, lambda builder, *both: builder.fadd(*both))
+
+
+def _write_rows(tile, target, combined):
+    """Code that writes what ``combined`` makes of a tile's vectors and of those in memory (unread if it needs none)."""
+    lanes, align = tile.dtype.dtype.lanes, ir_align(target.dtype)
 
     def codegen(context, builder, signature, args):
         for r, vectors in enumerate(_unpack(builder, tile, args[0])):
             row = ir_element(builder, target, args[1], builder.mul(args[2], INT64(r)))
             for n, vector in enumerate(vectors):
-                at, align = ir_element(builder, target, row, INT64(n * lanes)), ir_align(target.dtype)
-                ir_write(builder, builder.fadd(ir_read(builder, vector.type, at, align), vector), at, align)
+                at = ir_element(builder, target, row, INT64(n * lanes))
+                ir_write(builder, combined(builder, vector, ir_read(builder, vector.type, at, align)), at, align)
         return context.get_dummy_value()
 
-    return types.void(tile, target, types.intp), codegen
+    return codegen
 
 
 @intrinsic

@@ -169,3 +169,27 @@ def test_tile_of_zeros_and_its_number_of_rows(shape, dtype):
     assert np.all(out[:rows, :-1] == 0.0)
     assert np.isnan(out[rows]).all()
     assert np.isnan(out[:, -1]).all()
+
+
+@functools.cache
+def square_kernel():
+    """out += acc, transposed, by a square tile."""
+
+    @compiled
+    def run(acc, acc_row, out, out_row):
+        square = tile.tile_square(pointer(out))
+        transposed = tile.tile_transpose(tile_load(square, pointer(acc), acc_row))
+        tile.tile_add(transposed, pointer(out), out_row)
+        return len(square)
+
+    return run
+
+
+@each_dtype
+def test_a_square_tile_transposed_and_added(dtype):
+    rng, n = np.random.default_rng(0), lanes(dtype)
+    acc, before = random(rng, dtype, n, n), random(rng, dtype, n, n)
+    out = with_gaps(before, n + 3)
+    assert square_kernel()(with_gaps(acc, n + 2), n + 2, out, n + 3) == n
+    np.testing.assert_array_equal(out[:, :n], before + acc.T)
+    assert np.isnan(out[:, n:]).all()
