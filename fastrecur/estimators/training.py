@@ -64,7 +64,8 @@ class Training:
     """A fit under way.
 
     The targets' weights have mean 1; times ``weight_unit`` they are what the caller gave. ``ending`` says what ended
-    the epochs: "converged", "max_iter", "interrupted", "stopped" (by a callback), "diverged", or L-BFGS's own words.
+    the epochs: "converged", "max_iter", "interrupted", "stopped" (by a callback), "diverged", or L-BFGS's own words;
+    ``diverged`` says where in the epoch.
     ``resumed`` is a `Record` of a fit that was stopped, and goes on. ``seeds`` are those of the split and of the
     epochs: each epoch has its own random numbers, so that a fit that goes on needs no state of them. ``start`` tells
     L-BFGS from which weights, after which epoch, its iterations began.
@@ -83,6 +84,7 @@ class Training:
     resumed: Record | None
     partial: bool
     ending: str = "max_iter"
+    diverged: str = ""
 
     def __post_init__(self):
         model, estimator, resumed = self.model, self.estimator, self.resumed
@@ -188,8 +190,8 @@ def train(training, tasks):
             if len(training.record.epochs) == n_before:
                 raise  # nothing was learned: the estimator stays as it was
             training.ending = "interrupted"
-        except FloatingPointError:
-            training.ending = "diverged"
+        except FloatingPointError as error:
+            training.ending, training.diverged = "diverged", str(error)
 
 
 def _epochs(training, tasks, progress):
@@ -237,9 +239,18 @@ def _epoch(training):
     losses, sizes, norms = zip(*training.gradient.fetched(taken), strict=True)
     loss = sum(map(mul, losses, sizes)) / sum(sizes)
     if not (np.isfinite(loss) and np.isfinite(training.model.parameters.flat).all()):
-        raise FloatingPointError
+        raise FloatingPointError(_where_it_diverged(losses, norms))
     clipped = sum(norm > training.max_norm for norm in norms)
     _add_epoch(training, loss, sum(norms) / len(norms), clipped / len(norms))
+
+
+def _where_it_diverged(losses, norms):
+    """What is told of an epoch that is not finite: the first step that is not, and the gradients before it."""
+    bad = np.flatnonzero(~np.isfinite(losses))
+    last = bad[0] if len(bad) else len(losses)  # or the last step's weights are not
+    grown = [norm for norm in norms[:last] if np.isfinite(norm)]
+    text = f"step {min(last + 1, len(losses))} of {len(losses)}"
+    return f"{text}, after gradients with norms of up to {max(grown):.3g} before clipping" if grown else text
 
 
 def _step(training, batch, rng):
