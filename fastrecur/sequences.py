@@ -5,7 +5,6 @@ The letters: n sequences, T time steps, F features, S time steps of all sequence
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -187,17 +186,19 @@ def _check_shape(array: NDArray, X: Any, estimator: Any | None) -> None:
 def _from_elements(elements: list) -> Sequences:
     _check_columns(elements)
     try:
-        arrays = [np.asarray(element) for element in elements]
+        arrays = elements if _are_arrays(elements) else [np.asarray(element) for element in elements]
     except ValueError:
         arrays = [_element_array(index, element) for index, element in enumerate(elements)]
     _check_axes(elements, arrays)
-    if not {array.dtype.kind for array in arrays} <= set("fiub"):
+    dtypes = {array.dtype for array in arrays}
+    if not {dtype.kind for dtype in dtypes} <= set("fiub"):
         arrays = [_check_numbers(array, f"Sequence {index} of X") for index, array in enumerate(arrays)]
+        dtypes = {array.dtype for array in arrays}
     scalar_steps = arrays[0].ndim == 1
     if not scalar_steps:
         _check_widths(arrays)
     lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
-    dtype = np.result_type(*map(_float_type, {array.dtype for array in arrays}))
+    dtype = np.result_type(*map(_float_type, dtypes))
     # Of Fortran-ordered arrays, NumPy makes a Fortran-ordered whole.
     stacked = np.ascontiguousarray(arrays[0] if len(arrays) == 1 else np.concatenate(arrays, dtype=dtype), dtype)
     return Sequences(
@@ -212,8 +213,8 @@ def _from_elements(elements: list) -> Sequences:
 def _check_axes(elements: list, arrays: list[NDArray]) -> None:
     """All sequences must have one axis, or all two, and a time step; ``elements`` is what the arrays were made of."""
     dims = [array.ndim for array in arrays]
-    index = _first(not 1 <= ndim <= 2 for ndim in dims)
-    if index is not None:
+    if not set(dims) <= {1, 2}:
+        index = next(index for index, ndim in enumerate(dims) if not 1 <= ndim <= 2)
         shape = f"has {dims[index]} dimensions" if dims[index] else f"is a {type(elements[index]).__name__}"
         raise (ValueError if dims[index] else TypeError)(
             f"Sequence {index} of X {shape}. In a list each sequence must be an array of shape (T_i, F) or (T_i,)."
@@ -240,25 +241,35 @@ def _check_widths(arrays: list[NDArray]) -> None:
             f"X has 0 feature(s) (sequence 0 has shape {arrays[0].shape}) while a minimum of 1 is required. "
             "Pass at least one feature a time step."
         )
-    index = _first(width != widths[0] for width in widths)
-    if index is not None:
+    if len(set(widths)) > 1:
+        index = next(index for index, width in enumerate(widths) if width != widths[0])
         raise ValueError(
             f"The sequences of X differ in their number of features: sequence {index} has {widths[index]}, "
             f"sequence 0 has {widths[0]}. Give each time step the same features; only T may differ."
         )
 
 
+def _are_arrays(elements: list) -> bool:
+    """Tell whether all are plain arrays: the rule where there are thousands of them."""
+    return set(map(type, elements)) == {np.ndarray}
+
+
+def _with_columns(elements: list) -> list[tuple[int, Any]]:
+    """Return the sequences of a list that have columns, each behind its index."""
+    if _are_arrays(elements):
+        return []
+    return [(index, element) for index, element in enumerate(elements) if hasattr(element, "columns")]
+
+
 def _first_frame(elements: list | None) -> Any:
     """Return the first DataFrame among the sequences of a list, or None."""
-    return next((x for x in elements or () if hasattr(x, "columns") and kind_of_frame(x)), None)
+    return next((x for _, x in _with_columns(elements or []) if kind_of_frame(x)), None)
 
 
 def _check_columns(elements: list) -> None:
     """Data frames must have the same columns, in the same order."""
     wanted: list | None = None
-    for index, element in enumerate(elements):
-        if not hasattr(element, "columns"):
-            continue
+    for index, element in _with_columns(elements):
         found = list(element.columns)
         if wanted is None:
             first, wanted = index, found
@@ -316,11 +327,6 @@ def _check_numbers(array: NDArray, name: str) -> NDArray:
 def _float_type(dtype: np.dtype) -> type[np.floating]:
     """Return the type that values of `dtype` are kept in, in the machine's byte order."""
     return np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64
-
-
-def _first(conditions: Iterable[bool]) -> int | None:
-    """Return the index of the first true condition."""
-    return next((index for index, condition in enumerate(conditions) if condition), None)
 
 
 def _check_finite(sequences: Sequences, allow_nan: bool) -> None:

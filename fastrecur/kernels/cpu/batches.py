@@ -1,8 +1,15 @@
 """Copies between sequences and packed batches (see `fastrecur.kernels.steps`), with conversion of the dtype."""
 
 from fastrecur.kernels.compile import kernel
-from fastrecur.kernels.cpu.simd import copy, offset, pointer
+from fastrecur.kernels.cpu.simd import copy, offset, pointer, prefetch
+from fastrecur.kernels.cpu.target import CACHE_LINE
 from fastrecur.kernels.steps import AT, ROWS
+
+#: Lines this many bytes apart share a set of the level 1 cache: rows written so far apart drive each other out.
+_CONFLICT = 4096
+
+#: Time steps of a sequence that are gathered together where the rows of one lie so.
+_FEW_STEPS = 8
 
 
 @kernel
@@ -19,14 +26,20 @@ def gather_steps(values, starts, steps, out):
         A forward table.
     out : array of shape (N, 1, F)
     """
-    n_features = values.shape[1]
+    n_features, n_steps = values.shape[1], len(steps)
     source, target = pointer(values), pointer(out)
-    for b in range(len(starts)):  # sequence after sequence: the processor sees the next time steps coming
-        x = offset(source, starts[b] * n_features)
-        for t in range(len(steps)):
-            if steps[t, ROWS] <= b:
-                break
-            copy(offset(target, (steps[t, AT] + b) * n_features), offset(x, t * n_features), n_features)
+    in_conflict = len(starts) * n_features * out.itemsize % _CONFLICT == 0
+    at_once = _FEW_STEPS if in_conflict else max(1, n_steps)
+    for first in range(0, n_steps, at_once):
+        for b in range(steps[first, ROWS]):  # sequence after sequence: the processor sees the next time steps coming
+            x = offset(source, starts[b] * n_features)
+            if in_conflict:
+                for k in range(at_once * n_features, 2 * at_once * n_features, CACHE_LINE // out.itemsize):
+                    prefetch(x, first * n_features + k)
+            for t in range(first, min(first + at_once, n_steps)):
+                if steps[t, ROWS] <= b:
+                    break
+                copy(offset(target, (steps[t, AT] + b) * n_features), offset(x, t * n_features), n_features)
 
 
 @kernel
