@@ -47,14 +47,21 @@ def _moved(cell, n_rows, n_hidden):
     return 4 * n_rows * n_hidden * (GATES[cell] + record + states)
 
 
+def _operations(cell, n_rows, n_hidden):
+    """Of a step: a multiply-add counts for two."""
+    return 2 * n_rows * GATES[cell] * n_hidden**2
+
+
+def _barriers(cell):
+    """Of a step, within a block."""
+    return 1 if cell == "rnn" else 2
+
+
 def floor(cell, n_rows, n_hidden, card):
     """Microseconds: the longer of bytes and operations of a step, and the barriers."""
-    gates = GATES[cell]
-    moved = _moved(cell, n_rows, n_hidden)
-    operations = 2 * n_rows * gates * n_hidden**2
     peak = 2 * card.lanes * card.multiprocessors * card.gigahertz * 1e9
-    barriers = (1 if cell == "rnn" else 2) * BARRIER / (card.gigahertz * 1e9)
-    return 1e6 * (max(moved / card.bytes_a_second, operations / peak) + barriers)
+    seconds = max(_moved(cell, n_rows, n_hidden) / card.bytes_a_second, _operations(cell, n_rows, n_hidden) / peak)
+    return 1e6 * (seconds + _barriers(cell) * BARRIER / (card.gigahertz * 1e9))
 
 
 def reach(cell, n_rows, n_hidden, card):
@@ -71,8 +78,7 @@ def reach(cell, n_rows, n_hidden, card):
     chain = width * max(FMA_LATENCY, rows)  # each thread's sums, of which ``rows`` go on at a time
     shared = multiplications / 32 / 4  # a warp reads four numbers at once, the same for all lanes, a cycle
     cached = 4 * gates * width * max(0, width - 16 * layout.pieces) / 128  # bytes of W_hh through L1, 128 a cycle
-    barriers = (1 if cell == "rnn" else 2) * BARRIER
-    cycles = max(issue, chain, shared, cached) + barriers + ACTIVATIONS + SHARED_LATENCY
+    cycles = max(issue, chain, shared, cached) + _barriers(cell) * BARRIER + ACTIVATIONS + SHARED_LATENCY
     return max(waves * cycles / (card.gigahertz * 1e3), floor(cell, n_rows, width, card))
 
 
@@ -80,12 +86,14 @@ def main():
     card = H100
     print(f"{card.name}, {card.multiprocessors} multiprocessors, {card.gigahertz} GHz; microseconds a step, on paper")
     print()
-    print("| cell | H | floor, B = 16 | design | floor, B = 128 | design | floor, B = 512 | design |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    heads = "cell", "H", "bytes a row", "operations a row", "barriers"
+    print(f"| {' | '.join(heads)} | floor, B = 16 | design | floor, B = 128 | design | floor, B = 512 | design |")
+    print("|" + " --- |" * 11)
     for cell in ("lstm", "gru", "rnn"):
         for n_hidden in (*SIZES, 256, 512):
-            figures = [f(cell, b, n_hidden, card) for b in (16, 128, 512) for f in (floor, reach)]
-            print(f"| {cell} | {n_hidden} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
+            counted = f"{_moved(cell, 1, n_hidden):,}", f"{_operations(cell, 1, n_hidden):,}", _barriers(cell)
+            figures = [f"{f(cell, b, n_hidden, card):.2f}" for b in (16, 128, 512) for f in (floor, reach)]
+            print("| " + " | ".join(map(str, (cell, n_hidden, *counted, *figures))) + " |")
 
 
 if __name__ == "__main__":
