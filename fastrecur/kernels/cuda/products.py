@@ -157,7 +157,7 @@ def _rows(layout):
 def _loads(layout):
     """(load_a, load_b): tiles of the factors from ``row`` (or column, of a transposed one) and ``k`` on, zero beyond.
 
-    Threads side by side read numbers side by side, each the same place of every so many lines.
+    Threads side by side read numbers side by side: each keeps its place in a line, and takes every so many lines.
     """
     tile, transpose_a, transpose_b, real = layout.tile, layout.transpose_a, layout.transpose_b, layout.real
     n_threads, indexed = _threads(layout), layout.indexed
@@ -268,7 +268,7 @@ def multiply(
     c : device array, (m, n) at least
     bias : device array of shape (1, n), optional
     index : int32 device array of shape (depth,), optional
-        Rows of ``b``.
+        Rows of ``b``, as it is, not transposed.
     add : bool
         Add to ``c`` what it holds.
     parts : device array of one axis, optional

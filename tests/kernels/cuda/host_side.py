@@ -100,7 +100,7 @@ class Foreign:
 
 
 def layers(runtime):
-    """Every cell in one block and beyond it, of arrays of the host and of the device, whole and ragged."""
+    """Every cell in one block and beyond it, of arrays of the host, the device and others there, whole and ragged."""
     from fastrecur import layers
 
     rng = np.random.default_rng(0)

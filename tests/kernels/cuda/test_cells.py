@@ -16,7 +16,7 @@ from tests.kernels.cuda.simulator import shuffle
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("simulator")]
 
-#: Lengths, F, H. Up to five blocks of four, one a sequence, padding of H from nothing to 15.
+#: Lengths, F, H. Up to five blocks of four sequences, or a block for each; padding of H from nothing to 15.
 SIZES = [
     ((1,), 1, 1),
     ((3, 2, 1, 1, 1), 3, 7),
