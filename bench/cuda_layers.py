@@ -3,7 +3,7 @@
 x, dy and the results lie on the device on both sides: PyTorch's tensors, which fastrecur reads where they are. Each
 block of calls ends with a wait for the device. A training step is forward with record, dx and all weight gradients.
 The roofline is the longer of bytes at the card's bandwidth and operations at its peak, both counted by hand.
-Checked first: outputs and dx, and that a second step has the bits of the first.
+Checked first: outputs and every gradient, and that a second step has the bits of the first.
 
 ``--dry-run`` only asks whether all of this runs: two small shapes, one round, no figures; in the simulator (with
 ``NUMBA_ENABLE_CUDASIM=1``) PyTorch computes on the CPU.
@@ -27,6 +27,7 @@ LANES = {(7, 5): 64, (8, 0): 64}
 #: Calls of a block.
 CALLS = 1 if runtime.SIMULATED else 5
 
+#: Of a dry run.
 DRY = (Shape("dry", 3, 3, 2, 4, layers=2, bidirectional=True), Shape("dry, ragged", 3, 3, 2, 4, shortest=1))
 
 
@@ -98,19 +99,38 @@ class Sides:
 
     def their_step(self):
         leaves = self._leaf, *self.theirs.parameters()
-        return self.torch.autograd.grad(self._run(self._leaf), leaves, self.dy)[0]
+        return self.torch.autograd.grad(self._run(self._leaf), leaves, self.dy)
 
     def check(self):
-        """What is wrong with outputs or dx, or an empty text; and the largest difference of outputs."""
-        y, dx = (self._tensor(results) for results in (self.our_forward(), self.our_step()))
+        """What is wrong with outputs and gradients, or an empty text; and the largest difference of outputs."""
+        y, found, expected = self._tensor(self.our_forward()), self._our_gradients(), self._their_gradients()
         error = (y - self.their_forward()).abs().max().item()
-        expected = self.their_step()
-        relative = (dx - expected).norm().item() / expected.norm().item()
-        if error > 1e-4 or relative > 1e-3:  # cuDNN may round its products to TF32, unless that is switched off
-            return f"y {error:.1e}, dx {relative:.1e}", error
-        if not self.torch.equal(dx, self._tensor(self.our_step())):
+        wrong = {} if error <= 1e-4 else {"y": error}  # cuDNN may round its products to TF32, unless that is off
+        for name, gradient in expected.items():
+            relative = (found[name] - gradient).norm().item() / gradient.norm().item()
+            if not relative <= 1e-3:  # NaN is wrong too
+                wrong[name] = relative
+        if wrong:
+            return ", ".join(f"{name} {size:.1e}" for name, size in wrong.items()), error
+        again = self._our_gradients()
+        if not all(self.torch.equal(found[name], again[name]) for name in found):
             return "a second step has other bits", error
         return "", error
+
+    def _our_gradients(self):
+        """By our names."""
+        for gradient in self.ours.grads.values():
+            gradient[...] = 0.0  # to which a step adds
+        dx = self._tensor(self.our_step())
+        return {"dx": dx} | {name: self._tensor(gradient.copy()) for name, gradient in self.ours.grads.items()}
+
+    def _their_gradients(self):
+        """By our names: where PyTorch has two biases and we one, theirs have the same gradient."""
+        names = [name for name, _ in self.theirs.named_parameters()]
+        dx, *gradients = self.their_step()
+        named = dict(zip(names, gradients, strict=True))
+        named |= {name.replace("bias_ih", "bias"): gradient for name, gradient in named.items()}
+        return {"dx": dx} | {name: named[name] for name in self.ours.grads}
 
     def _tensor(self, array):
         return self.torch.as_tensor(array, device=self.place)

@@ -1,5 +1,6 @@
 """The commands that measure on a GPU run in the simulator, on small shapes: what hardware is to find is not typos."""
 
+import numpy as np
 import pytest
 
 from bench import cuda_layers, cuda_training
@@ -18,6 +19,19 @@ def test_layers_beside_torch(capsys):
     found = rows(capsys)
     assert len(found) == 3 * len(cuda_layers.DRY)
     assert all(row.count("| runs |") == 2 and row.count("|") == 13 for row in found), found
+
+
+def test_a_wrong_number_is_told_from_a_right_one():
+    torch = pytest.importorskip("torch")
+    for cell in ("GRU", "RNN"):
+        sides = cuda_layers.Sides(cell, cuda_layers.DRY[1], torch)
+        assert sides.check()[0] == ""
+        right, sides.our_forward = sides.our_forward, lambda: np.full((3, 3, 4), np.nan)
+        assert sides.check()[0] == "y nan"
+        sides.our_forward = right
+        sides.ours.parameters["weight_hh_l0"][0, 0] += 1.0
+        wrong = sides.check()[0]
+        assert all(f"{name} " in wrong for name in ("y", "dx", *sides.ours.grads)), wrong
 
 
 def test_training_beside_the_cpu(capsys):
