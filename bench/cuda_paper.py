@@ -4,9 +4,9 @@ Of the forward recurrence (x W is computed before it, for all steps). The floor 
 under: the bytes of a step through the card's memory, its operations at the card's peak, and two barriers of a block.
 What this design should reach adds up, for one block: the longest of multiplications, loads from shared memory and loads
 of the weights that registers do not hold, and then barriers, activations and the wait for shared memory. Beyond 128
-units it is two launches, of a product and of the cell's equations, and the longer of the floor and of the product's way
-through one block: rounds of 16 numbers of the sum, which are loaded (W_hh from the L2 cache), then multiplied. The
-instructions of a round are counted in the machine code.
+units it is two launches, of a product and of the cell's equations, and the longer of the floor and of the product's
+rounds of 16 numbers of the sum, which are loaded (W_hh from the L2 cache), then multiplied: each takes a block's way
+through it, or what all blocks of a multiprocessor issue in it. The instructions are counted in the machine code.
 """
 
 import math
@@ -19,9 +19,12 @@ from fastrecur.network.parameters import GATES
 #: Cycles.
 BARRIER, ACTIVATIONS, SHARED_LATENCY, L2_LATENCY, FMA_LATENCY = 40, 160, 30, 300, 4
 
-#: Instructions that a warp issues in a round of a product of tiles of 32: 320 where it multiplies, 296 where it loads
-#: (numba-cuda 0.30.4 and ptxas 13.5 for 9.0, by nvdisasm).
-ROUND = 616
+#: Side of a product's tiles, warps of its block, and the instructions that each issues in a round: 320 where it
+#: multiplies, 296 where it loads (numba-cuda 0.30.4 and ptxas 13.5 for 9.0, by nvdisasm).
+TILE, WARPS, ROUND = 32, 2, 616
+
+#: Warps of which a multiprocessor issues an instruction at a time.
+ISSUED = 4
 
 #: Microseconds from one launch of a queue to the next, and launches of a step beyond 128 units.
 LAUNCH, LAUNCHES = 2.0, 2
@@ -67,8 +70,10 @@ def floor(cell, n_rows, n_hidden, card):
 def reach(cell, n_rows, n_hidden, card):
     """Microseconds that a step of the design should take."""
     if not in_one_block(padded(n_hidden)):
-        rounds = padded(n_hidden) // DEPTH
-        way = rounds * (ROUND + 2 * BARRIER + SHARED_LATENCY + L2_LATENCY) / (card.gigahertz * 1e3)
+        blocks = math.ceil(n_rows / TILE) * math.ceil(GATES[cell] * padded(n_hidden) / TILE)
+        issue = math.ceil(blocks / card.multiprocessors) * WARPS * ROUND / ISSUED
+        a_round = max(ROUND + 2 * BARRIER + SHARED_LATENCY + L2_LATENCY, issue)
+        way = padded(n_hidden) // DEPTH * a_round / (card.gigahertz * 1e3)
         return LAUNCHES * LAUNCH + max(way, floor(cell, n_rows, padded(n_hidden), card))
     layout: Layout = block_layout(padded(n_hidden), n_rows, "float32", card.multiprocessors)
     gates, width, rows = GATES[cell], layout.n_hidden, layout.rows
