@@ -122,7 +122,7 @@ def compiled(kernel, of, capability, ptxas):
         doubles=len(re.findall(r"\b(?:fma|add|sub|mul|div|cvt)[\w.]*\.f64", ptx)),
         in_doubles=any(name.startswith("d") for name in kernel.arguments),
         inexact=len(re.findall(r"\b(?:tanh|sqrt|rsqrt)\.approx|\bdiv\.(?:approx|full)", ptx)),
-        atomics=len(re.findall(r"(?<!_error_code;)\s(?:atom|red)\.", ptx)),
+        atomics=len(re.findall(r"\s(?:atom|red)\.", re.sub(r"_error_code;\s+atom\.", "", ptx))),
     )
 
 
