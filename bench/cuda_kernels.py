@@ -122,7 +122,7 @@ def compiled(kernel, of, capability, ptxas):
         doubles=len(re.findall(r"\b(?:fma|add|sub|mul|div|cvt)[\w.]*\.f64", ptx)),
         in_doubles=any(name.startswith("d") for name in kernel.arguments),
         inexact=len(re.findall(r"\b(?:tanh|sqrt|rsqrt)\.approx|\bdiv\.(?:approx|full)", ptx)),
-        atomics=len(re.findall(r"(?<!_error_code;)\s(?:atom|red)\.", ptx)),
+        atomics=len(re.findall(r"\s(?:atom|red)\.", re.sub(r"_error_code;\s+atom\.", "", ptx))),
     )
 
 
@@ -141,10 +141,10 @@ def block_kernels(dtype="float32", blocks=BLOCKS):
 def other_kernels(dtype="float32"):
     """(kernel, layout) of products, copies, losses and optimisers, and of steps that are launched by themselves."""
     for tile in (32, 64):
-        for transposed in ((False, False), (False, True), (True, False)):
-            yield products.product, products.ProductLayout(tile, *transposed, dtype)
+        for of in ((False, False, False), (False, True, False), (True, False, False), (True, False, True)):
+            yield products.product, products.ProductLayout(tile, *of, dtype)
     for kernel in (products.sum_columns, products.combine, products.previous_states):
-        yield kernel, products.ProductLayout(0, False, False, dtype)
+        yield kernel, products.ProductLayout(0, False, False, False, dtype)
     for module in (stepwise, batches, embeddings, masks, pooling, updates):
         for kernel in filter(_is_kernel, vars(module).values()):
             yield kernel, layout.Layout(0, 0, dtype)

@@ -38,11 +38,12 @@ _THREADS_OF_COMBINE = block_of(128)
 
 
 class ProductLayout(NamedTuple):
-    """Constants of a compiled product: side of a tile, whether a factor is transposed, dtype's name."""
+    """Constants of a compiled product: a tile's side, which factor is transposed, rows of b by index, dtype's name."""
 
     tile: int
     transpose_a: bool
     transpose_b: bool
+    indexed: bool
     dtype: str
 
     @property
@@ -55,7 +56,7 @@ def _threads(layout):
     return (layout.tile // MICRO) ** 2
 
 
-@Kernel("r2 i i r2 i i1 b r2 b r2 i i i i i i i b", _threads)
+@Kernel("r2 i i r2 i i1 r2 b r2 i i i i i i i b", _threads)
 def product(layout):
     """C = A B, A^T B or A B^T: see `multiply`.
 
@@ -69,8 +70,7 @@ def product(layout):
     clear, add, store = _rows(layout)
 
     def product(
-        a, a_row, a_first, b, b_first, index, indexed, bias, biased, c, c_row, c_first, m, n, depth, share, m_of_part,
-        added,
+        a, a_row, a_first, b, b_first, index, bias, biased, c, c_row, c_first, m, n, depth, share, m_of_part, added,
     ):  # fmt: skip
         a_tile = cuda.shared.array((DEPTH, width), real)
         b_tile = cuda.shared.array((DEPTH, width), real)
@@ -94,7 +94,7 @@ def product(layout):
         for k_first in range(begin, end, DEPTH):
             k_left = unsigned(end - k_first)
             load_a(a_tile, a, unsigned(a_row) + m_first, unsigned(a_first), m_left, unsigned(k_first), k_left, thread)
-            load_b(b_tile, b, n_first, unsigned(b_first), n_left, unsigned(k_first), k_left, thread, index, indexed)
+            load_b(b_tile, b, n_first, unsigned(b_first), n_left, unsigned(k_first), k_left, thread, index)
             cuda.syncthreads()
             for four in range(0, DEPTH, 4):  # no compiler has to be asked to unroll them
                 k = unsigned(four)
@@ -157,37 +157,35 @@ def _rows(layout):
 def _loads(layout):
     """(load_a, load_b): tiles of the factors from ``row`` (or column, of a transposed one) and ``k`` on, zero beyond.
 
-    Threads side by side read numbers side by side.
+    Threads side by side read numbers side by side: each keeps its place in a line, and takes every so many lines.
     """
     tile, transpose_a, transpose_b, real = layout.tile, layout.transpose_a, layout.transpose_b, layout.real
-    n_threads, depth = _threads(layout), unsigned(DEPTH)
-    n_loads, across = tile * DEPTH // n_threads, unsigned(tile)
+    n_threads, indexed = _threads(layout), layout.indexed
+    n_loads, zero = tile * DEPTH // n_threads, real(0)
+    width_a, width_b = (tile if transpose_a else DEPTH), (DEPTH if transpose_b else tile)
 
     @inline
     def load_a(out, a, row, first, rows, k, ks, thread):
+        place = thread % unsigned(width_a)
         for e in range(n_loads):
-            i = thread + unsigned(e * n_threads)
-            u = i // across if transpose_a else i % depth
-            v = i % across if transpose_a else i // depth
-            value = real(0)
-            if u < ks and v < rows:
-                value = a[k + u, first + row + v] if transpose_a else a[row + v, first + k + u]
-            out[u, v] = value
+            line = thread // unsigned(width_a) + unsigned(e * (n_threads // width_a))
+            if transpose_a:
+                out[line, place] = a[k + line, first + row + place] if line < ks and place < rows else zero
+            else:
+                out[place, line] = a[row + line, first + k + place] if place < ks and line < rows else zero
 
     @inline
-    def load_b(out, b, column, first, columns, k, ks, thread, index, indexed):
+    def load_b(out, b, column, first, columns, k, ks, thread, index):
+        place = thread % unsigned(width_b)
         for e in range(n_loads):
-            i = thread + unsigned(e * n_threads)
-            u = i % depth if transpose_b else i // across
-            v = i // depth if transpose_b else i % across
-            value = real(0)
-            if u < ks and v < columns:
-                if transpose_b:
-                    value = b[column + v, first + k + u]
-                else:
-                    line = unsigned(index[k + u]) if indexed else k + u
-                    value = b[line, first + column + v]
-            out[u, v] = value
+            line = thread // unsigned(width_b) + unsigned(e * (n_threads // width_b))
+            if transpose_b:
+                out[place, line] = b[column + line, first + k + place] if place < ks and line < columns else zero
+            elif line < ks and place < columns:
+                source = unsigned(index[k + line]) if indexed else k + line
+                out[line, place] = b[source, first + column + place]
+            else:
+                out[line, place] = zero
 
     return load_a, load_b
 
@@ -270,7 +268,7 @@ def multiply(
     c : device array, (m, n) at least
     bias : device array of shape (1, n), optional
     index : int32 device array of shape (depth,), optional
-        Rows of ``b``.
+        Rows of ``b``, as it is, not transposed.
     add : bool
         Add to ``c`` what it holds.
     parts : device array of one axis, optional
@@ -286,9 +284,9 @@ def multiply(
     if n_parts > 1:
         out, place, apart = parts[: n_parts * m * n].reshape(n_parts * m, n), (0, 0), m
     product.launch(
-        ProductLayout(tile, transpose_a, transpose_b, dtype), (*blocks, n_parts), a, a_row, a_first, b, b_first,
-        _none(index, 1, "int32"), index is not None, _none(bias, 2, dtype), bias is not None, out, *place, m, n, depth,
-        share, apart, add and n_parts == 1, stream=stream,
+        ProductLayout(tile, transpose_a, transpose_b, index is not None, dtype), (*blocks, n_parts), a, a_row, a_first,
+        b, b_first, _none(index, 1, "int32"), _none(bias, 2, dtype), bias is not None, out, *place, m, n, depth, share,
+        apart, add and n_parts == 1, stream=stream,
     )  # fmt: skip
     if n_parts > 1:
         _combine(parts, n_parts, c, c_first, m, n, add, stream)
@@ -299,7 +297,7 @@ def add_column_sums(a, out, n_rows, n_columns, parts, a_first=0, out_first=0, st
     n_parts = max(1, min(64, parts.size // n_columns, n_rows // (4 * SUM_ROWS)))
     share = -(-n_rows // n_parts)
     n_parts = -(-n_rows // share)
-    layout = ProductLayout(0, False, False, str(a.dtype))
+    layout = ProductLayout(0, False, False, False, str(a.dtype))
     blocks = -(-n_columns // SUM_COLUMNS), n_parts
     sum_columns.launch(layout, blocks, a, a_first, parts, n_rows, n_columns, share, stream=stream)
     _combine(parts, n_parts, out, out_first, 1, n_columns, True, stream)
@@ -322,7 +320,7 @@ def states_before(h, direction, steps, mask, scratch, stream=0):
     if mask is None:
         return h.reshape(h.shape[0], h.shape[1] * n_hidden), direction * n_hidden, steps.previous
     before = scratch[: n_packed * n_hidden].reshape(n_packed, n_hidden)
-    layout = ProductLayout(0, False, False, str(h.dtype))
+    layout = ProductLayout(0, False, False, False, str(h.dtype))
     blocks = -(-n_packed * n_hidden // _THREADS_OF_COMBINE)
     given = h, direction, steps.previous, steps.device, mask, before
     previous_states.launch(layout, blocks, *given, stream=stream)
@@ -341,7 +339,7 @@ def recurrent_gradient(gates, first, count, before, dw_hh, row, parts, stream=0)
 
 
 def _combine(parts, n_parts, c, c_first, m, n, add, stream):
-    layout = ProductLayout(0, False, False, str(c.dtype))
+    layout = ProductLayout(0, False, False, False, str(c.dtype))
     blocks = -(-m * n // _THREADS_OF_COMBINE)
     combine.launch(layout, blocks, parts, n_parts, c, c_first, m, n, add, stream=stream)
 

@@ -68,7 +68,7 @@ class LayerOnDevice:
             n_rows, n_steps, _ = x.shape
             if lengths is not None:
                 lengths = validation.check_lengths(lengths, n_rows, n_steps)
-            buffers = self._buffers[training]
+            buffers = self._buffers[bool(training)]
             initial = self._take_state("state", state, n_rows, buffers)
             self._layer._read_parameters()
             packing = self._workspace.packing(np.full(n_rows, n_steps) if lengths is None else lengths)

@@ -92,8 +92,15 @@ def check_launches(runtime, package):
     return launched
 
 
+class Foreign:
+    """An array of another library."""
+
+    def __init__(self, array):
+        self._owner, self.__cuda_array_interface__ = array, array.__cuda_array_interface__
+
+
 def layers(runtime):
-    """Every cell in one block and beyond it, of the host's and of the device's arrays, whole and ragged."""
+    """Every cell in one block and beyond it, of arrays of the host, the device and others there, whole and ragged."""
     from fastrecur import layers
 
     rng = np.random.default_rng(0)
@@ -103,7 +110,7 @@ def layers(runtime):
             both, one = cell(3, n_hidden, bidirectional=True, **options), cell(3, n_hidden, **options)
             for n_rows in (1, 150):
                 x = rng.normal(size=(n_rows, 4, 3)).astype(dtype)
-                for given in (x, runtime.to_device(x)):
+                for given in (x, runtime.to_device(x), Foreign(runtime.to_device(x))):
                     for lengths in (None, rng.integers(1, 5, n_rows)):
                         y, state = both.forward(given, lengths=lengths)
                         y, state = both.forward(given, state, lengths=lengths, training=True)

@@ -16,7 +16,7 @@ from tests.kernels.cuda.simulator import shuffle
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("simulator")]
 
-#: Lengths, F, H. Two blocks of four, one a sequence, padding of H from nothing to 15.
+#: Lengths, F, H. Up to five blocks of four sequences, or a block for each; padding of H from nothing to 15.
 SIZES = [
     ((1,), 1, 1),
     ((3, 2, 1, 1, 1), 3, 7),
@@ -24,6 +24,10 @@ SIZES = [
     ((4, 1), 2, 16),
     ((2, 2, 0), 17, 2),
     ((2, 1, 1), 1, 33),
+    ((4, 3, 3, 2, 2, 2, 1, 1, 1), 7, 17),
+    ((2,) * 17, 33, 2),
+    ((2, 1), 63, 3),
+    ((3, 2, 1), 2, 63),
 ]
 
 #: Absolute errors of outputs, relative ones of gradients in the norm.

@@ -30,13 +30,20 @@ def test_product_equals_numpy(size, transposed):
 
 
 @pytest.mark.parametrize("tile", [32, 64])
-def test_the_tiles_of_the_gpu(tile, monkeypatch):
+@pytest.mark.parametrize(
+    ("transposed", "indexed"),
+    [((False, False), False), ((False, True), False), ((True, False), False), ((True, False), True)],
+    ids=str,
+)
+def test_the_tiles_of_the_gpu(transposed, indexed, tile, monkeypatch):
+    """Each layout that is compiled; the simulator's own tile is as wide as deep, and hides which is which."""
     monkeypatch.setattr(products, "_tile", lambda m, n: tile)
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(tile + 1, 18)), rng.normal(size=(18, 7))
-    c = send(np.full((tile + 1, 7), np.nan))
-    products.multiply(send(a), send(b), c, tile + 1, 7, 18)
-    np.testing.assert_allclose(runtime.to_host(c), a @ b, rtol=0, atol=1e-13)
+    rng, side = np.random.default_rng(0), tile + 1
+    a, b, index = rng.normal(size=(side, 18)), rng.normal(size=(18, side)), rng.integers(0, 18, 18)
+    given = send(a.T if transposed[0] else a), send(b.T if transposed[1] else b)
+    c = send(np.full((side, side), np.nan))
+    products.multiply(*given, c, side, side, 18, *transposed, index=send(index, "int32") if indexed else None)
+    np.testing.assert_allclose(runtime.to_host(c), a @ (b[index] if indexed else b), rtol=0, atol=1e-13)
 
 
 def test_parts_of_matrices_bias_and_addition():
