@@ -149,6 +149,24 @@ class _Team:
             _one_at_a_time.release()
 
 
+def shares(shards):
+    """Context manager: ``shards``, or one share of all where several threads are not safe (see `team`)."""
+    return contextlib.nullcontext(shards) if len(shards) == 2 else _Shares(shards)
+
+
+class _Shares:
+    def __init__(self, shards):
+        self._shards = shards
+        self._team = team(len(shards) - 1)
+
+    def __enter__(self):
+        n_threads = self._team.__enter__()
+        return self._shards if n_threads == len(self._shards) - 1 else _whole(int(self._shards[-1]))
+
+    def __exit__(self, *error):
+        self._team.__exit__(*error)
+
+
 @functools.lru_cache(maxsize=256)
 def _whole(n_items):
     """Bounds of one share."""

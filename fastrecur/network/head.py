@@ -84,9 +84,7 @@ class Head:
         inputs, features = self._segments(inputs)
         w, bias = self._panels()
         shards = threads.even_shards(len(inputs), self.n_inputs * self.n_outputs, n_threads, multiple=TALL_2)
-        with threads.team(len(shards) - 1) as n_threads:
-            if n_threads < len(shards) - 1:
-                shards = threads.even_shards(len(inputs), 0, 1)
+        with threads.shares(shards) as shards:
             head.head_forward(w, bias, inputs, features, out, shards)
         return out
 
@@ -127,11 +125,7 @@ class Head:
         shape = inputs.shape
         inputs, features = self._segments(inputs)
         shards = self._weight_shards(len(inputs), n_threads)
-        if len(shards) == 2:
-            return self._gradient(inputs, features, rows, targets, weights, scale, grads, workspace, shards, shape)
-        with threads.team(len(shards) - 1) as n_threads:
-            if n_threads < len(shards) - 1:
-                shards = self._weight_shards(len(inputs), 1)
+        with threads.shares(shards) as shards:
             return self._gradient(inputs, features, rows, targets, weights, scale, grads, workspace, shards, shape)
 
     def squared_error_flow(self, inputs, rows, targets, weights, workspace):

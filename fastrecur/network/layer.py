@@ -30,6 +30,15 @@ def _full_packing(n_rows, n_steps):
     return _kept_packing(n_rows, n_steps)
 
 
+def _is_time_major(array):
+    """Whether an array (B, T, W) lies in memory step after step.
+
+    A read-only array is of another type to Numba, for which it would compile all kernels anew.
+    """
+    flags = array.transpose(1, 0, 2).flags
+    return flags.c_contiguous and flags.writeable
+
+
 class Layer:
     """Base of `fastrecur.layers.RNN`, `LSTM` and `GRU`, which name the cell."""
 
@@ -147,11 +156,12 @@ class Layer:
         workspace = self._workspace if training else self._idle_workspace()
         packing = _full_packing(*x.shape[:2]) if lengths is None else workspace.packing(lengths)
         h = self._room(self._stack.states_shape(packing))  # the caller keeps it, as y
-        packed, n_threads = self._pack(x, packing), threads.resolve_threads(self.n_threads)
+        n_threads = threads.resolve_threads(self.n_threads)
+        packed = self._pack(x, packing, n_threads)
         if training:
             self._trace = None  # its buffers are about to be used again
         trace = self._stack.forward(packed, packing, workspace, n_threads, training, initial, outputs=h)
-        y, final = self._outputs(h, packing, x.shape), self._state(self._stack.final_states(trace))
+        y, final = self._outputs(h, packing, x.shape, n_threads), self._state(self._stack.final_states(trace))
         if training:
             self._trace = trace, x.shape
             y.flags.writeable = False
@@ -191,12 +201,11 @@ class Layer:
             raise RuntimeError("backward() needs forward(training=True) before it, once for each call.")
         trace, (n_rows, n_steps, n_features) = self._trace
         packing, width = trace.packing, self.n_directions * self.hidden_size
-        dstate = self._check_state("dstate", dstate, n_rows)
+        dstate, n_threads = self._check_state("dstate", dstate, n_rows), threads.resolve_threads(self.n_threads)
         if dy is not None:
-            dy = self._pad_gradient(dy, packing, (n_rows, n_steps, width))
+            dy = self._pad_gradient(dy, packing, (n_rows, n_steps, width), n_threads)
         self._trace = None
         packed_dx = self._room(self._stack.dx_shape(packing)) if need_dx else None
-        n_threads = threads.resolve_threads(self.n_threads)
         padded = self._stack.backward(trace, self._grads, n_threads, dy, dstate, packed_dx)
         trace.release()
         dinitial = tuple(packing.unsorted(gradient)[:, :, : self.hidden_size].copy() for gradient in padded)
@@ -205,9 +214,7 @@ class Layer:
         if packing.fills(n_steps):
             dx = packed_dx[:, 0, :n_features].reshape(n_steps, n_rows, n_features).transpose(1, 0, 2)
             return dx, self._state(dinitial)
-        dx = np.zeros((n_rows, n_steps, n_features), self.dtype)
-        starts, rows = packing.order * n_steps, dx.reshape(-1, n_features)
-        batches.scatter_steps(packed_dx, 0, starts, packing.steps(0), n_features, rows)
+        dx = self._unpack(packed_dx, 0, packing, n_features, (n_rows, n_steps, n_features), n_threads)
         return dx, self._state(dinitial)
 
     def step(self, x_t, state=None):
@@ -296,34 +303,43 @@ class Layer:
         return tuple(
             None
             if part is None and name == "dstate"
-            else validation.check_array_shape(f"{name} {w}", part, shape, self.dtype)
+            else np.ascontiguousarray(validation.check_array_shape(f"{name} {w}", part, shape, self.dtype))
             for w, part in zip(wanted, parts, strict=True)
         )
 
     def _state(self, parts):
         return parts if self._cell == "lstm" else parts[0]
 
-    def _pack(self, x, packing):
+    def _pack(self, x, packing, n_threads):
         """Packed rows (N, 1, F): a view of x where its memory allows."""
         n_features = x.shape[2]
         if self._is_packed(x, packing):
             return x.transpose(1, 0, 2).reshape(-1, 1, n_features)
         packed = np.empty((packing.n_packed, 1, n_features), self.dtype)
-        values = np.ascontiguousarray(x).reshape(-1, n_features)
-        batches.gather_steps(values, packing.order * x.shape[1], packing.steps(0), packed)
+        with threads.shares(packing.shards(n_features, n_threads)) as shards:
+            batches.gather_steps(*self._time_steps(x, packing), packing.steps(0), packed, shards)
         return packed
 
+    def _time_steps(self, array, packing):
+        """Rows (S, W) of an array (B, T, W); the first of each sequence, and how far apart those of one lie."""
+        n_rows, n_steps, width = array.shape
+        if _is_time_major(array):
+            return array.transpose(1, 0, 2).reshape(-1, width), packing.order, n_rows
+        return np.ascontiguousarray(array).reshape(-1, width), packing.order * n_steps, 1
+
+    def _unpack(self, packed, first, packing, n_valid, shape, n_threads):
+        """Rows of D pieces from row ``first`` on, ``n_valid`` numbers of each piece, as (B, T, D * n_valid)."""
+        out = np.zeros(shape, self.dtype)
+        with threads.shares(packing.shards(shape[2], n_threads)) as shards:
+            starts, rows = packing.order * shape[1], out.reshape(-1, shape[2])
+            batches.scatter_steps(packed, first, starts, packing.steps(0), n_valid, rows, shards)
+        return out
+
     def _is_packed(self, array, packing):
-        """Whether an array (B, T, F) lies in memory as the packed batch does: time-major and without padding.
+        """Whether an array (B, T, F) lies in memory as the packed batch does: time-major and without padding."""
+        return packing.fills(array.shape[1]) and array.dtype == self.dtype and _is_time_major(array)
 
-        A read-only array is of another type to Numba, for which it would compile all kernels anew.
-        """
-        if not packing.fills(array.shape[1]) or array.dtype != self.dtype:
-            return False
-        flags = array.transpose(1, 0, 2).flags
-        return flags.c_contiguous and flags.writeable
-
-    def _pad_gradient(self, dy, packing, shape):
+    def _pad_gradient(self, dy, packing, shape, n_threads):
         """Gradient of y (B, T, D * H) as packed and padded rows (N, D, padded H): a view where its memory allows."""
         dy = validation.as_array("dy", dy)
         padded, width = (packing.n_packed, self.n_directions, self._stack.padded), shape[2]
@@ -331,16 +347,15 @@ class Layer:
             return dy.transpose(1, 0, 2).reshape(padded)
         dy = validation.check_array_shape("dy", dy, shape, self.dtype)
         out = self._workspace.take("dy", *padded)
-        batches.gather_padded(dy.reshape(-1, width), packing.order * shape[1], packing.steps(0), self.hidden_size, out)
+        given = self._time_steps(dy, packing)
+        with threads.shares(packing.shards(width, n_threads)) as shards:
+            batches.gather_padded(*given, packing.steps(0), self.hidden_size, out, shards)
         return out
 
-    def _outputs(self, h, packing, shape):
+    def _outputs(self, h, packing, shape, n_threads):
         """(B, T, D * H): a view of the states ``h`` where their layout allows it."""
         n_rows, n_steps, _ = shape
         width = self.n_directions * self.hidden_size
         if packing.fills(n_steps) and (self.n_directions == 1 or self.hidden_size == self._stack.padded):
             return h[n_rows:].reshape(n_steps, n_rows, -1)[:, :, :width].transpose(1, 0, 2)
-        y = np.zeros((n_rows, n_steps, width), self.dtype)
-        starts, rows = packing.order * n_steps, y.reshape(-1, width)
-        batches.scatter_steps(h, n_rows, starts, packing.steps(0), self.hidden_size, rows)
-        return y
+        return self._unpack(h, n_rows, packing, self.hidden_size, (n_rows, n_steps, width), n_threads)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, panels
 from fastrecur.kernels.cpu.head_gradient import BLOCK
 from fastrecur.network.head import Head
@@ -133,20 +134,21 @@ class Model:
 
     # --- through time ------------------------------------------------------------------------------------------------
 
-    def inputs(self, batch, packing, workspace):
+    def inputs(self, batch, packing, workspace, n_threads):
         """What the first layer reads of a batch: (N, 1, F)."""
         x = workspace.take("x", packing.n_packed, 1, self.n_features)
         if self.n_tokens:
             rows = step_rows(batch, packing)
             batches.gather_embeddings(batch.values.reshape(-1), rows, self.parameters.arrays[TABLE], x)
         else:
-            batches.gather_steps(batch.values, batch.starts, packing.steps(0), x)
+            with threads.shares(packing.shards(self.n_features, n_threads)) as shards:
+                batches.gather_steps(batch.values, batch.starts, 1, packing.steps(0), x, shards)
         return x
 
     def run(self, batch, workspace, n_threads, record=False, initial=None, dropout=None):
         """Run the layers over a batch: its `Trace`, valid until the next run."""
         packing = workspace.packing(batch.lengths)
-        x = self.inputs(batch, packing, workspace)
+        x = self.inputs(batch, packing, workspace, n_threads)
         return self.stack.forward(x, packing, workspace, n_threads, record, initial, dropout=dropout)
 
     def walk(self, batch, n_steps, workspace, n_threads, record=False, dropout=None):
@@ -239,9 +241,9 @@ class Model:
         out = np.empty((int(sequences.lengths.sum()), self.width), self.dtype)
         for piece, trace, _ in self._pieces(sequences, n_threads):
             packing = trace.packing
-            batches.scatter_steps(
-                trace.states[-1], packing.n_rows, piece.starts, packing.steps(0), self.stack.hidden_size, out
-            )
+            with threads.shares(packing.shards(self.width, n_threads)) as shards:
+                first, n_hidden = packing.n_rows, self.stack.hidden_size
+                batches.scatter_steps(trace.states[-1], first, piece.starts, packing.steps(0), n_hidden, out, shards)
         return out
 
     def _pieces(self, sequences, n_threads):

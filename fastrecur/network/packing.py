@@ -2,7 +2,11 @@
 
 import numpy as np
 
+from fastrecur.kernels import threads
 from fastrecur.kernels.steps import AT, state_segments, step_table
+
+#: Multiply-adds that take as long as to copy a number; numbers that take as long as to begin a copy.
+_A_NUMBER, _TO_BEGIN = 16, 16
 
 
 class Packing:
@@ -35,6 +39,7 @@ class Packing:
         self.n_steps = int(self.lengths[0])
         self._steps = {}
         self._segments = {}
+        self._shards = {}
 
     def fills(self, n_steps):
         """Whether every row has ``n_steps`` time steps."""
@@ -51,6 +56,13 @@ class Packing:
         if direction not in self._segments:
             self._segments[direction] = state_segments(self.steps(direction))
         return self._segments[direction]
+
+    def shards(self, width, n_threads):
+        """Bounds of the rows that each thread copies, ``width`` numbers a time step."""
+        key = width, n_threads
+        if key not in self._shards:
+            self._shards[key] = threads.row_shards(self.lengths, _A_NUMBER * (width + _TO_BEGIN), n_threads)
+        return self._shards[key]
 
     def final_rows(self, direction):
         """Row of the state buffer that holds the final state of each row."""

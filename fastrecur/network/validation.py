@@ -61,12 +61,12 @@ def check_real(name, array):
 
 
 def check_array_shape(name, array, shape, dtype):
-    """Contiguous array of ``dtype`` and exactly ``shape``."""
+    """Array of ``dtype`` and exactly ``shape``."""
     array = as_array(name, array)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, found {array.shape}.")
     check_real(name, array)
-    return np.ascontiguousarray(array, dtype=dtype)
+    return np.asarray(array, dtype=dtype)
 
 
 def check_lengths(lengths, n_rows, n_steps):

@@ -1,6 +1,8 @@
 """Copies between sequences and packed batches (see `fastrecur.kernels.steps`), with conversion of the dtype."""
 
-from fastrecur.kernels.compile import kernel
+from numba import prange
+
+from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.simd import copy, offset, pointer, prefetch
 from fastrecur.kernels.cpu.target import CACHE_LINE
 from fastrecur.kernels.steps import AT, ROWS
@@ -12,38 +14,63 @@ _CONFLICT = 4096
 _FEW_STEPS = 8
 
 
-@kernel
-def gather_steps(values, starts, steps, out):
+@inline
+def _gather_steps(values, starts, apart, steps, out, begin, end):
+    n_features, n_steps = values.shape[1], len(steps)
+    source, target = pointer(values), pointer(out)
+    in_conflict = apart == 1 and len(starts) * n_features * out.itemsize % _CONFLICT == 0
+    at_once = 1 if apart > 1 else _FEW_STEPS if in_conflict else max(1, n_steps)
+    for first in range(0, n_steps, at_once):
+        # As the values lie, sequence after sequence or step after step: the processor sees the next ones coming.
+        for b in range(begin, min(end, steps[first, ROWS])):
+            if in_conflict:
+                ahead = (starts[b] + first + at_once) * n_features
+                for k in range(0, at_once * n_features, CACHE_LINE // out.itemsize):
+                    prefetch(source, ahead + k)
+            for t in range(first, min(first + at_once, n_steps)):
+                if steps[t, ROWS] <= b:
+                    break
+                x = offset(source, (starts[b] + t * apart) * n_features)
+                copy(offset(target, (steps[t, AT] + b) * n_features), x, n_features)
+
+
+@SharedKernel
+def gather_steps(values, starts, apart, steps, out, shards):
     """Pack sequences: row ``steps[s, AT] + b`` of ``out`` receives time step t of sequence b.
 
     Parameters
     ----------
     values : array of shape (S, F)
-        Time steps, sequence after sequence.
+        Time steps.
     starts : int64 array of shape (B,)
         First row of each sequence in ``values``, in the order of the batch.
+    apart : int
+        Rows of ``values`` from one time step of a sequence to its next.
     steps : int64 array of shape (T, 4)
         A forward table.
     out : array of shape (N, 1, F)
+    shards : int64 array
+        Bounds of the rows of the batch that each thread takes.
     """
-    n_features, n_steps = values.shape[1], len(steps)
-    source, target = pointer(values), pointer(out)
-    in_conflict = len(starts) * n_features * out.itemsize % _CONFLICT == 0
-    at_once = _FEW_STEPS if in_conflict else max(1, n_steps)
-    for first in range(0, n_steps, at_once):
-        for b in range(steps[first, ROWS]):  # sequence after sequence: the processor sees the next time steps coming
-            x = offset(source, starts[b] * n_features)
-            if in_conflict:
-                for k in range(at_once * n_features, 2 * at_once * n_features, CACHE_LINE // out.itemsize):
-                    prefetch(x, first * n_features + k)
-            for t in range(first, min(first + at_once, n_steps)):
-                if steps[t, ROWS] <= b:
-                    break
-                copy(offset(target, (steps[t, AT] + b) * n_features), offset(x, t * n_features), n_features)
+    for s in prange(len(shards) - 1):
+        _gather_steps(values, starts, apart, steps, out, shards[s], shards[s + 1])
 
 
-@kernel
-def scatter_steps(packed, first, starts, steps, n_hidden, out):
+@inline
+def _scatter_steps(packed, first, starts, steps, n_hidden, out, begin, end):
+    n_directions, stride, width = packed.shape[1], packed.shape[2], out.shape[1]
+    source, target = pointer(packed), pointer(out)
+    for b in range(begin, end):
+        for t in range(len(steps)):
+            if steps[t, ROWS] <= b:
+                break
+            y, h = (starts[b] + t) * width, (first + steps[t, AT] + b) * n_directions * stride
+            for d in range(n_directions):
+                copy(offset(target, y + d * n_hidden), offset(source, h + d * stride), n_hidden)
+
+
+@SharedKernel
+def scatter_steps(packed, first, starts, steps, n_hidden, out, shards):
     """Undo `gather_steps`: the D * H valid numbers of the rows of ``packed`` from ``first`` on, to ``out``.
 
     Parameters
@@ -55,29 +82,32 @@ def scatter_steps(packed, first, starts, steps, n_hidden, out):
         A forward table.
     n_hidden : int
     out : array of shape (S, D * n_hidden)
+    shards : int64 array
+        As in `gather_steps`.
     """
-    n_directions, stride, width = packed.shape[1], packed.shape[2], out.shape[1]
-    source, target = pointer(packed), pointer(out)
-    for b in range(len(starts)):
-        for t in range(len(steps)):
-            if steps[t, ROWS] <= b:
-                break
-            y, h = (starts[b] + t) * width, (first + steps[t, AT] + b) * n_directions * stride
-            for d in range(n_directions):
-                copy(offset(target, y + d * n_hidden), offset(source, h + d * stride), n_hidden)
+    for s in prange(len(shards) - 1):
+        _scatter_steps(packed, first, starts, steps, n_hidden, out, shards[s], shards[s + 1])
 
 
-@kernel
-def gather_padded(values, starts, steps, n_hidden, out):
-    """As `gather_steps`: (S, D * n_hidden) values to rows of D pieces padded with zeros, ``out`` (N, D, stride)."""
+@inline
+def _gather_padded(values, starts, apart, steps, n_hidden, out, begin, end):
+    n_directions, stride = out.shape[1:]
+    source, target = pointer(values), pointer(out)
     for t in range(len(steps)):
-        at = steps[t, AT]
-        for b in range(steps[t, ROWS]):
-            for d in range(out.shape[1]):
-                for u in range(n_hidden):
-                    out[at + b, d, u] = values[starts[b] + t, d * n_hidden + u]
-                for u in range(n_hidden, out.shape[2]):
-                    out[at + b, d, u] = 0.0
+        for b in range(begin, min(end, steps[t, ROWS])):
+            dy, row = (starts[b] + t * apart) * n_directions * n_hidden, (steps[t, AT] + b) * n_directions * stride
+            for d in range(n_directions):
+                piece = offset(target, row + d * stride)
+                copy(piece, offset(source, dy + d * n_hidden), n_hidden)
+                for u in range(n_hidden, stride):
+                    piece[u] = 0.0
+
+
+@SharedKernel
+def gather_padded(values, starts, apart, steps, n_hidden, out, shards):
+    """As `gather_steps`: (S, D * n_hidden) values to rows of D pieces padded with zeros, ``out`` (N, D, stride)."""
+    for s in prange(len(shards) - 1):
+        _gather_padded(values, starts, apart, steps, n_hidden, out, shards[s], shards[s + 1])
 
 
 @kernel

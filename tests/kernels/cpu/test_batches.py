@@ -15,18 +15,36 @@ LENGTHS = {
 }
 
 
-@pytest.mark.parametrize("n_features", [1, 3, 32])  # 32 rows of 32 float32: 4096 bytes
+@pytest.mark.parametrize("time_major", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("width", [1, 3, 32])  # 32 rows of 32 float32: 4096 bytes
 @pytest.mark.parametrize("name", LENGTHS)
-def test_steps_are_gathered_and_scattered(name, n_features):
-    lengths = np.array(LENGTHS[name])
-    packing, rng = Packing(lengths), np.random.default_rng(0)
-    values = rng.normal(size=(lengths.sum() + 7, n_features))
-    starts = rng.permutation(np.cumsum(lengths) - lengths) if len(set(lengths)) == 1 else np.cumsum(lengths) - lengths
-    steps, packed = packing.steps(0), np.full((lengths.sum(), 1, n_features), np.nan, np.float32)
-    batches.gather_steps(values, starts, steps, packed)
-    expected = [values[start + t] for t in range(lengths[0]) for start in starts[lengths > t]]
-    np.testing.assert_array_equal(packed[:, 0], np.array(expected, np.float32).reshape(-1, n_features))
-    back = np.full_like(values, np.nan)
-    batches.scatter_steps(packed.astype(float), 0, starts, steps, n_features, back)
-    np.testing.assert_array_equal(back[:-7], values[:-7].astype(np.float32))
-    assert np.isnan(back[-7:]).all()
+def test_steps_are_packed_and_unpacked(name, width, several, time_major):
+    lengths, rng = np.array(LENGTHS[name]), np.random.default_rng(0)
+    n_rows, n_steps = len(lengths), max(1, lengths[0])
+    padded = rng.normal(size=(n_rows, n_steps, width))
+    shards = np.unique([0, n_rows // 3 if several else 0, n_rows])
+    values = (padded.transpose(1, 0, 2) if time_major else padded).reshape(-1, width).copy()
+    starts, apart = (np.arange(n_rows), n_rows) if time_major else (np.arange(n_rows) * n_steps, 1)
+    steps, expected = Packing(lengths).steps(0), np.array([padded[b, t] for t, b in places(lengths)], np.float32)
+    expected = expected.reshape(-1, width)
+
+    packed = np.full((lengths.sum(), 1, width), np.nan, np.float32)
+    batches.gather_steps(values, starts, apart, steps, packed, shards)
+    np.testing.assert_array_equal(packed[:, 0], expected)
+
+    wide = np.full((lengths.sum(), 1, width + 5), np.nan, np.float32)
+    batches.gather_padded(values, starts, apart, steps, width, wide, shards)
+    np.testing.assert_array_equal(wide[:, 0, :width], expected)
+    assert not wide[:, 0, width:].any()
+
+    back = np.full_like(padded, np.nan).reshape(-1, width)
+    batches.scatter_steps(wide, 0, np.arange(n_rows) * n_steps, steps, width, back, shards)
+    valid = np.arange(n_steps) < lengths[:, np.newaxis]
+    np.testing.assert_array_equal(back.reshape(padded.shape)[valid], padded[valid].astype(np.float32))
+    assert np.isnan(back.reshape(padded.shape)[~valid]).all()
+
+
+def places(lengths):
+    """(time step, row) of the packed rows."""
+    return [(t, b) for t in range(max(lengths)) for b in np.flatnonzero(lengths > t)]
