@@ -33,6 +33,16 @@ def test_layout_of_x_does_not_matter(cell):
     np.testing.assert_array_equal(x, normal(0, 4, 6, 3))  # nothing was written
 
 
+@each_cell
+@pytest.mark.parametrize("lengths", [None, [2, 6, 1, 3]])
+def test_layout_of_dy_does_not_matter(cell, lengths):
+    layer, x, dy = make(cell, 3, 7, bidirectional=True), normal(0, 4, 6, 3), normal(1, 4, 6, 14)
+    expected = run(layer, x, None, lengths, dy)
+    time_major = np.ascontiguousarray(dy.swapaxes(0, 1)).swapaxes(0, 1)
+    for view in (np.asfortranarray(dy), time_major, dy.tolist()):
+        assert_same_bits(run(layer, x, None, lengths, view), expected)
+
+
 @pytest.mark.parametrize("time_major", [False, True])
 def test_read_only_arguments(time_major):
     layer, state = make("lstm", 3, 7), random_state(make("lstm", 3, 7), 4)
