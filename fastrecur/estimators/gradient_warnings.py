@@ -66,7 +66,7 @@ def diverged_text(training: Any) -> str:
     """Text of the warning of a loss, or of weights, that are not finite."""
     epochs = training.record.epochs
     kept = "of the epoch before" if epochs else "that the fit began with"
-    where = ", ".join(filter(None, (f"in epoch {len(epochs) + 1}", training.diverged)))
+    where = ", ".join(filter(None, (f"in epoch {len(epochs) + 1}", training.diverged_at)))
     text = f"The loss or the weights were no longer finite {where}: the weights {kept} are kept."
     if epochs:
         text += f" Its loss was {epochs[-1].loss:.3g}, its mean gradient norm {epochs[-1].norm:.3g} before clipping."

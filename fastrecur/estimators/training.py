@@ -65,7 +65,7 @@ class Training:
 
     The targets' weights have mean 1; times ``weight_unit`` they are what the caller gave. ``ending`` says what ended
     the epochs: "converged", "max_iter", "interrupted", "stopped" (by a callback), "diverged", or L-BFGS's own words;
-    ``diverged`` says where in the epoch.
+    ``diverged_at`` says where in the epoch.
     ``resumed`` is a `Record` of a fit that was stopped, and goes on. ``seeds`` are those of the split and of the
     epochs: each epoch has its own random numbers, so that a fit that goes on needs no state of them. ``start`` tells
     L-BFGS from which weights, after which epoch, its iterations began.
@@ -84,7 +84,7 @@ class Training:
     resumed: Record | None
     partial: bool
     ending: str = "max_iter"
-    diverged: str = ""
+    diverged_at: str = ""
 
     def __post_init__(self):
         model, estimator, resumed = self.model, self.estimator, self.resumed
@@ -191,7 +191,7 @@ def train(training, tasks):
                 raise  # nothing was learned: the estimator stays as it was
             training.ending = "interrupted"
         except FloatingPointError as error:
-            training.ending, training.diverged = "diverged", str(error)
+            training.ending, training.diverged_at = "diverged", str(error)
 
 
 def _epochs(training, tasks, progress):
@@ -245,12 +245,11 @@ def _epoch(training):
 
 
 def _where_it_diverged(losses, norms):
-    """What is told of an epoch that is not finite: the first step that is not, and the gradients before it."""
-    bad = np.flatnonzero(~np.isfinite(losses))
-    last = bad[0] if len(bad) else len(losses)  # or the last step's weights are not
-    grown = [norm for norm in norms[:last] if np.isfinite(norm)]
-    text = f"step {min(last + 1, len(losses))} of {len(losses)}"
-    return f"{text}, after gradients with norms of up to {max(grown):.3g} before clipping" if grown else text
+    """What is told of an epoch that is not finite: its first step that is not, and the gradients before it."""
+    bad = np.flatnonzero(~np.isfinite(np.array(losses) + norms))
+    step = bad[0] if len(bad) else len(losses) - 1  # of the last one, the weights are not
+    text = f"step {step + 1} of {len(losses)}"
+    return f"{text}, after gradients with norms of up to {max(norms[:step]):.3g} before clipping" if step else text
 
 
 def _step(training, batch, rng):

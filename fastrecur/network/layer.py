@@ -31,12 +31,20 @@ def _full_packing(n_rows, n_steps):
 
 
 def _is_time_major(array):
-    """Whether an array (B, T, W) lies in memory step after step.
+    """Whether an array (B, T, W) lies in memory step after step, and may be written.
 
     A read-only array is of another type to Numba, for which it would compile all kernels anew.
     """
     flags = array.transpose(1, 0, 2).flags
     return flags.c_contiguous and flags.writeable
+
+
+def _time_steps(array, packing):
+    """Rows (S, W) of an array (B, T, W); the first of each sequence, and how far apart those of one lie."""
+    n_rows, n_steps, width = array.shape
+    if _is_time_major(array):
+        return array.transpose(1, 0, 2).reshape(-1, width), packing.order, n_rows
+    return np.ascontiguousarray(array).reshape(-1, width), packing.order * n_steps, 1
 
 
 class Layer:
@@ -317,15 +325,8 @@ class Layer:
             return x.transpose(1, 0, 2).reshape(-1, 1, n_features)
         packed = np.empty((packing.n_packed, 1, n_features), self.dtype)
         with threads.shares(packing.shards(n_features, n_threads)) as shards:
-            batches.gather_steps(*self._time_steps(x, packing), packing.steps(0), packed, shards)
+            batches.gather_steps(*_time_steps(x, packing), packing.steps(0), packed, shards)
         return packed
-
-    def _time_steps(self, array, packing):
-        """Rows (S, W) of an array (B, T, W); the first of each sequence, and how far apart those of one lie."""
-        n_rows, n_steps, width = array.shape
-        if _is_time_major(array):
-            return array.transpose(1, 0, 2).reshape(-1, width), packing.order, n_rows
-        return np.ascontiguousarray(array).reshape(-1, width), packing.order * n_steps, 1
 
     def _unpack(self, packed, first, packing, n_valid, shape, n_threads):
         """Rows of D pieces from row ``first`` on, ``n_valid`` numbers of each piece, as (B, T, D * n_valid)."""
@@ -347,7 +348,7 @@ class Layer:
             return dy.transpose(1, 0, 2).reshape(padded)
         dy = validation.check_array_shape("dy", dy, shape, self.dtype)
         out = self._workspace.take("dy", *padded)
-        given = self._time_steps(dy, packing)
+        given = _time_steps(dy, packing)
         with threads.shares(packing.shards(width, n_threads)) as shards:
             batches.gather_padded(*given, packing.steps(0), self.hidden_size, out, shards)
         return out

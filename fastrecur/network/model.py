@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, panels
 from fastrecur.kernels.cpu.head_gradient import BLOCK
 from fastrecur.network.head import Head
@@ -134,21 +133,20 @@ class Model:
 
     # --- through time ------------------------------------------------------------------------------------------------
 
-    def inputs(self, batch, packing, workspace, n_threads):
+    def inputs(self, batch, packing, workspace):
         """What the first layer reads of a batch: (N, 1, F)."""
         x = workspace.take("x", packing.n_packed, 1, self.n_features)
         if self.n_tokens:
             rows = step_rows(batch, packing)
             batches.gather_embeddings(batch.values.reshape(-1), rows, self.parameters.arrays[TABLE], x)
         else:
-            with threads.shares(packing.shards(self.n_features, n_threads)) as shards:
-                batches.gather_steps(batch.values, batch.starts, 1, packing.steps(0), x, shards)
+            batches.gather_steps(batch.values, batch.starts, 1, packing.steps(0), x, packing.one_share)
         return x
 
     def run(self, batch, workspace, n_threads, record=False, initial=None, dropout=None):
         """Run the layers over a batch: its `Trace`, valid until the next run."""
         packing = workspace.packing(batch.lengths)
-        x = self.inputs(batch, packing, workspace, n_threads)
+        x = self.inputs(batch, packing, workspace)
         return self.stack.forward(x, packing, workspace, n_threads, record, initial, dropout=dropout)
 
     def walk(self, batch, n_steps, workspace, n_threads, record=False, dropout=None):
@@ -241,9 +239,9 @@ class Model:
         out = np.empty((int(sequences.lengths.sum()), self.width), self.dtype)
         for piece, trace, _ in self._pieces(sequences, n_threads):
             packing = trace.packing
-            with threads.shares(packing.shards(self.width, n_threads)) as shards:
-                first, n_hidden = packing.n_rows, self.stack.hidden_size
-                batches.scatter_steps(trace.states[-1], first, piece.starts, packing.steps(0), n_hidden, out, shards)
+            first, n_hidden = packing.n_rows, self.stack.hidden_size
+            given = trace.states[-1], first, piece.starts, packing.steps(0), n_hidden, out, packing.one_share
+            batches.scatter_steps(*given)
         return out
 
     def _pieces(self, sequences, n_threads):

@@ -57,6 +57,11 @@ class Packing:
             self._segments[direction] = state_segments(self.steps(direction))
         return self._segments[direction]
 
+    @property
+    def one_share(self):
+        """All rows for one thread."""
+        return self.shards(1, 1)
+
     def shards(self, width, n_threads):
         """Bounds of the rows that each thread copies, ``width`` numbers a time step."""
         key = width, n_threads

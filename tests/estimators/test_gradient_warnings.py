@@ -236,20 +236,29 @@ def test_remedies_of_a_gradient_that_explodes_are_of_the_solver():
     assert not re.search("max_grad_norm|learning_rate_init|bptt_steps", remedy(solver="lbfgs"))
 
 
-def test_the_last_good_epoch_is_told(monkeypatch):
+@pytest.mark.parametrize(
+    ("infinite", "told"),
+    [
+        ((), "step 2 of 2, after gradients with norms of up to [0-9.]+ before clipping:"),
+        ((5,), "step 1 of 2:"),  # an infinite gradient spoils the weights, and so the loss of the step after
+    ],
+)
+def test_the_last_good_epoch_is_told(monkeypatch, infinite, told):
     X = np.random.default_rng(0).normal(size=(20, 6, 3))
     whole, calls = training._step, []
 
     def step(*given):
         calls.append(given)
-        return [(loss if len(calls) < 3 else np.nan, size, norm) for loss, size, norm in whole(*given)]
+        ((loss, size, norm),) = whole(*given)
+        return [(loss if len(calls) < 6 else np.nan, size, np.inf if len(calls) in infinite else norm)]
 
     monkeypatch.setattr(training, "_step", step)
-    model = GRUClassifier(4, max_iter=9, batch_size=20, random_state=0)
+    model = GRUClassifier(4, max_iter=9, batch_size=10, random_state=0)
     ((_, text),) = gradient_warnings_of(model, X, np.arange(20) % 2)
     assert model.n_iter_ == 2
+    assert re.search(f"in epoch 3, {told} the weights of the epoch before are kept", text)
     loss, norm = model.loss_curve_[1], model.grad_norm_curve_[1]
-    assert re.search(f"in epoch 3, step 1 of 1: .* loss was {loss:.3g}, its mean gradient norm {norm:.3g} ", text)
+    assert f" Its loss was {loss:.3g}, its mean gradient norm {norm:.3g} before clipping." in text
 
 
 @pytest.mark.filterwarnings(ONLY)

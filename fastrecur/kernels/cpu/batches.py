@@ -25,7 +25,7 @@ def _gather_steps(values, starts, apart, steps, out, begin, end):
         for b in range(begin, min(end, steps[first, ROWS])):
             if in_conflict:
                 ahead = (starts[b] + first + at_once) * n_features
-                for k in range(0, at_once * n_features, CACHE_LINE // out.itemsize):
+                for k in range(0, at_once * n_features, CACHE_LINE // values.itemsize):
                     prefetch(source, ahead + k)
             for t in range(first, min(first + at_once, n_steps)):
                 if steps[t, ROWS] <= b:

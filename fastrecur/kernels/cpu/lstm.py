@@ -63,8 +63,8 @@ def _tiles(shape, r, rows, p):
             acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
         acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         tile_store(acc, z, p.width)
-        c, h = r * p.c_stride, offset(p.h, r * p.h_stride)
-        c_prev, c = offset(p.c_prev, c), offset(p.c, c)
+        at = r * p.c_stride
+        c_prev, c, h = offset(p.c_prev, at), offset(p.c, at), offset(p.h, r * p.h_stride)
         _cells(len(shape), z, p.width, p.units, c_prev, c, p.c_stride, h, p.h_stride)
         r += len(shape)
     return r

@@ -118,7 +118,7 @@ def tile_add(typingctx, tile, target, row_stride):
 
 
 def _write_rows(tile, target, combined):
-    """Code that writes what ``combined`` makes of a tile's vectors and of those in memory (unread if it needs none)."""
+    """Code that writes what ``combined`` makes of a tile's vectors and of those in memory (LLVM drops unused reads)."""
     lanes, align = tile.dtype.dtype.lanes, ir_align(target.dtype)
 
     def codegen(context, builder, signature, args):

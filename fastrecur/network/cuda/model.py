@@ -147,8 +147,7 @@ class DeviceModel(Model):
             self.embed(self.buffers.send("tokens", tokens), places.packed, x)
         else:
             gathered = self._on_host.take("x", packing.n_packed, 1, self.n_features)
-            one_share = packing.shards(self.n_features, 1)
-            on_host.gather_steps(piece.values, piece.starts, 1, packing.steps(0), gathered, one_share)
+            on_host.gather_steps(piece.values, piece.starts, 1, packing.steps(0), gathered, packing.one_share)
             self._sender.send(gathered.reshape(x.shape), x)
         return x
 
