@@ -67,7 +67,24 @@ def _why_no_device():
         if "driver" in text.lower() and ("found" in text.lower() or "load" in text.lower()):
             return f"no NVIDIA driver was found: {text}"
         return f"the NVIDIA driver gives no device: {text}"
+    try:
+        _run_nothing()
+    except Exception as error:  # no compiler, one that does not know the GPU, or a driver too old for what it makes
+        return f"the GPU runs no kernel that {PACKAGE.replace('_', '-')} compiles: {_in_a_line(error)}"
     return ""
+
+
+def _run_nothing():
+    """Compile a kernel that does nothing, and run it."""
+
+    @cuda.jit
+    def nothing():
+        pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one thread is not many
+        nothing[1, 1]()
+    cuda.synchronize()
 
 
 def available():

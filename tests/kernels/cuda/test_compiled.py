@@ -76,6 +76,7 @@ def check(build, dtype):
     assert build.stack == 0, build
     assert build.spills == 0, build
     assert build.shared <= cuda_kernels.STATIC_SHARED, build
+    assert build.registers > 0, build  # the compiler's words were understood
     assert build.registers * -(-build.threads // 32) * 32 <= 65536, build
     assert build.blocks >= 1, build
     assert dtype == "float64" or build.in_doubles or build.doubles == 0, build  # no number becomes a double on the way

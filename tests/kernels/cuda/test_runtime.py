@@ -1,5 +1,6 @@
-"""What `fastrecur.kernels.cuda.runtime` says where there is no GPU. These tests need none of the packages."""
+"""What `fastrecur.kernels.cuda.runtime` says where there is no GPU. All tests but one need none of the packages."""
 
+import re
 import subprocess
 import sys
 import types
@@ -32,10 +33,15 @@ def test_cuda_that_is_not_there_is_an_error_that_says_what_is_missing(state, mes
 
 
 class _Driver:
-    """A package for CUDA whose driver does as it is told."""
+    """A package for CUDA whose driver does as it is told, and whose compiler knows no GPU."""
+
+    get_current_device = current_context = staticmethod(lambda: None)
 
     def __init__(self, gpus=(), error=None):
         self._gpus, self._error = gpus, error
+
+    def jit(self, function):
+        raise ValueError("GPU compute capability 7.0 is not supported\n(requires >=7.5)")
 
     @property
     def gpus(self):
@@ -49,9 +55,16 @@ def test_reasons_in_words(monkeypatch):
         (_Driver(), "the driver finds no NVIDIA GPU"),
         (_Driver(error=RuntimeError("CUDA driver library cannot be found.\nInstall it")), "no NVIDIA driver was found"),
         (_Driver(error=RuntimeError("initialization error")), "the NVIDIA driver gives no device: initialization"),
+        (_Driver(["a GPU"]), "the GPU runs no kernel that .* compiles: GPU compute capability 7.0 is not supported"),
     ):
         monkeypatch.setattr(runtime, "cuda", driver)
-        assert runtime._why_no_device.__wrapped__().startswith(message)
+        assert re.match(message, runtime._why_no_device.__wrapped__())
+
+
+@pytest.mark.cuda
+@pytest.mark.usefixtures("simulator")
+def test_the_kernel_of_the_trial_runs():
+    runtime._run_nothing()
 
 
 def test_the_text_of_an_error_ends_without_a_stop_of_its_own():
