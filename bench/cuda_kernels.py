@@ -6,6 +6,7 @@ is taken that the package takes.
 """
 
 import argparse
+import gc
 import importlib
 import json
 import re
@@ -105,9 +106,11 @@ def compiled(kernel, of, capability, ptxas):
         command = [ptxas, f"-arch={arch}", "-v", "-o", f"{folder}/kernel.cubin", source]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
-    def number(pattern):
-        found = re.search(pattern, text)
-        return int(found[1]) if found else 0
+    def number(pattern, least=1):
+        found = re.findall(pattern, text)
+        if len(found) < least:
+            raise ValueError(f"no {pattern!r} in what ptxas says: {text}")
+        return sum(map(int, found))
 
     return Build(
         kernel=f"{kernel.__module__.rsplit('.', 1)[1]}.{kernel.__name__}",
@@ -117,7 +120,7 @@ def compiled(kernel, of, capability, ptxas):
         registers=number(r"Used (\d+) registers"),
         stack=number(r"(\d+) bytes stack frame"),
         spills=number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
-        shared=number(r"(\d+) bytes smem"),
+        shared=number(r"(\d+) bytes smem", least=0),  # of a kernel without it nothing is said
         fused=len(re.findall(r"\bfma\.rn", ptx)),
         doubles=len(re.findall(r"\b(?:fma|add|sub|mul|div|cvt)[\w.]*\.f64", ptx)),
         in_doubles=any(name.startswith("d") for name in kernel.arguments),
@@ -138,9 +141,13 @@ def block_kernels(dtype="float32", blocks=BLOCKS):
                 yield kernel, layout.Layout(n_hidden, rows, dtype)
 
 
-def other_kernels(dtype="float32"):
+#: Tiles of a product.
+TILES = (32, 64)
+
+
+def other_kernels(dtype="float32", tiles=TILES):
     """(kernel, layout) of products, copies, losses and optimisers, and of steps that are launched by themselves."""
-    for tile in (32, 64):
+    for tile in tiles:
         for of in ((False, False, False), (False, True, False), (True, False, False), (True, False, True)):
             yield products.product, products.ProductLayout(tile, *of, dtype)
     for kernel in (products.sum_columns, products.combine, products.previous_states):
@@ -149,8 +156,8 @@ def other_kernels(dtype="float32"):
         for kernel in filter(_is_kernel, vars(module).values()):
             yield kernel, layout.Layout(0, 0, dtype)
     for kernel in filter(_is_kernel, vars(losses).values()):
-        for n_threads in (32, 256):
-            yield kernel, losses.LossLayout(n_threads, dtype)
+        for of in sorted({losses.loss_layout(n_outputs, dtype) for n_outputs in (1, losses.FEW_OUTPUTS + 1)}):
+            yield kernel, of
 
 
 def _is_kernel(value):
@@ -175,8 +182,9 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m bench.cuda_kernels", description=__doc__.splitlines()[0])
     parser.add_argument("--capability", type=_capability, default=[(7, 5), (9, 0)], nargs="+", metavar="X.Y")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
-    parser.add_argument("--others", action="store_true", help="products and single steps too")
+    parser.add_argument("--others", action="store_true", help="all other kernels too: products, losses ...")
     parser.add_argument("--blocks", type=_block, default=BLOCKS, nargs="*", metavar="HxROWS", help="such as 64x4")
+    parser.add_argument("--tiles", type=int, default=TILES, nargs="*", choices=TILES, help="of products, with --others")
     parser.add_argument("--json", action="store_true", help="one object a line instead of the table")
     arguments = parser.parse_args()
     ptxas = find_ptxas()
@@ -186,10 +194,11 @@ def main():
         return 1
     kernels = [
         *block_kernels(arguments.dtype, arguments.blocks),
-        *(other_kernels(arguments.dtype) if arguments.others else ()),
+        *(other_kernels(arguments.dtype, arguments.tiles) if arguments.others else ()),
     ]
     if not arguments.json:
         _print_head()
+    gc.disable()  # looking for garbage is a fifth of the time, of which there is little
     for kernel, of in kernels:
         for capability in arguments.capability:
             build = compiled(kernel, of, capability, ptxas)

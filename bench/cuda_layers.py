@@ -3,13 +3,15 @@
 x, dy and the results lie on the device on both sides: PyTorch's tensors, which fastrecur reads where they are. Each
 block of calls ends with a wait for the device. A training step is forward with record, dx and all weight gradients.
 The roofline is the longer of bytes at the card's bandwidth and operations at its peak, both counted by hand.
-Checked first: outputs and every gradient, and that a second step has the bits of the first.
+Checked first: outputs and every gradient, and that a second step has the bits of the first. The exit status is 1 if a
+check failed.
 
 ``--dry-run`` only asks whether all of this runs: two small shapes, one round, no figures; in the simulator (with
 ``NUMBA_ENABLE_CUDASIM=1``) PyTorch computes on the CPU.
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -156,11 +158,12 @@ class Sides:
 
 
 def _line(cell, shape, torch, rounds, card):
+    """A row of the table, and whether the check passed."""
     sides = Sides(cell, shape, torch)
     wrong, error = sides.check()
     cells = [cell, shape.name, shape.text]
     if wrong:
-        return _row([*cells, f"check failed: {wrong}", *[""] * 8])
+        return _row([*cells, f"check failed: {wrong}", *[""] * 8]), False
     for training, names in ((False, ("our_forward", "their_forward")), (True, ("our_step", "their_step"))):
         ours, theirs = sides.seconds(names, rounds)
         if card is None:
@@ -169,7 +172,7 @@ def _line(cell, shape, torch, rounds, card):
         least = roofline(cell, shape, training, card)
         per_step = 1e6 * ours / (shape.steps * shape.layers)
         cells += [f"{1e6 * ours:.0f}", f"{per_step:.2f}", f"{theirs / ours:.2f}x", f"{least / ours:.0%}"]
-    return _row([*cells, f"{error:.0e}"])
+    return _row([*cells, f"{error:.0e}"]), True
 
 
 def _row(cells):
@@ -202,10 +205,12 @@ def main(argv=None):
     heads = [f"{kind}: {name}" for kind in ("forward", "training") for name in names]
     print(_row(["cell", "shape", "B, T, F, H", *heads, "error"]))
     print("|" + " --- |" * 12)
-    for shape in shapes:
-        for cell in arguments.cells:
-            print(_line(cell, shape, torch, rounds, card), flush=True)
-    return 0
+    failed = False
+    for shape, cell in itertools.product(shapes, arguments.cells):
+        row, passed = _line(cell, shape, torch, rounds, card)
+        print(row, flush=True)
+        failed |= not passed
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ import numpy as np
 from fastrecur.kernels import arithmetic
 from fastrecur.kernels.cuda.runtime import SIMULATED, Kernel, cuda, inline
 
+#: Outputs of a row up to which a warp takes it; beyond, eight warps do.
+FEW_OUTPUTS = 128
+
 #: Threads of a block that adds up a vector, and blocks at most that share one.
 SUM_THREADS = 4 if SIMULATED else 256
 SUM_BLOCKS = 3 if SIMULATED else 128
@@ -36,8 +39,8 @@ class LossLayout(NamedTuple):
 
 
 def loss_layout(n_outputs, dtype):
-    """`LossLayout` for rows of ``n_outputs``: a warp, or with many outputs up to eight."""
-    threads = 4 if SIMULATED else min(256, max(32, 1 << (n_outputs - 1).bit_length()))
+    """`LossLayout` for rows of ``n_outputs``."""
+    threads = 4 if SIMULATED else 32 if n_outputs <= FEW_OUTPUTS else 256
     return LossLayout(threads, str(dtype))
 
 

@@ -104,7 +104,7 @@ def test_a_launch_a_step_equals_the_reference(cell, lengths, masked, reverse, mo
     assert_close(run(make(cell, lengths, 3, 9, reverse, masked), "float64"), expected, "float64")
 
 
-@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm"])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
 def test_beyond_128_units_a_step_is_launched_by_itself(cell, monkeypatch):
     monkeypatch.setattr(layout, "STEPWISE_MULTIPLE", 2)
     expected = by_reference(make(cell, (1,), 1, 129))

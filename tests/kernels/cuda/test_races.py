@@ -64,6 +64,13 @@ def test_what_is_wrong_is_found(kind, message, monkeypatch):
     np.testing.assert_array_equal(runtime.to_host(out), [2.0, 2.0, 0.0, 0.0])
 
 
+@pytest.mark.parametrize(("n_hidden", "dtype"), [(96, "float32"), (48, "float64")])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
+def test_a_sequence_a_block_with_weights_beyond_the_registers(cell, n_hidden, dtype, monkeypatch):
+    watch(monkeypatch)
+    run(make(cell, (2, 1), 1, n_hidden), dtype)
+
+
 def test_every_kernel_of_the_package(monkeypatch):
     """The recurrences of a launch and of a launch a step, of more blocks than one, and the rest within whole fits."""
     launched = watch(monkeypatch)

@@ -40,6 +40,19 @@ def test_training_beside_the_cpu(capsys):
     assert all(row.count("| runs |") == 1 for row in found), found
 
 
+def test_a_failed_check_is_an_exit_status(monkeypatch, capsys):
+    monkeypatch.setattr(cuda_training, "epochs", lambda cell, shape, device, n_epochs: (len(device), 1.0))
+    assert cuda_training.main(["--dry-run", "--cells", "RNN"]) == 1
+    assert all("check failed: losses 3 and 4" in row for row in rows(capsys))
+
+
+def test_a_layer_whose_check_failed_has_no_figures(monkeypatch, capsys):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(cuda_layers.Sides, "check", lambda self: ("y nan", float("nan")))
+    assert cuda_layers.main(["--dry-run", "--cells", "RNN"]) == 1
+    assert all("check failed: y nan" in row and "runs" not in row for row in rows(capsys))
+
+
 @pytest.mark.parametrize("bench", [cuda_layers, cuda_training])
 def test_the_simulator_is_not_measured(bench, capsys):
     assert bench.main([]) == 1
