@@ -5,7 +5,9 @@ stay in shared memory, no block waits for another. The hidden axis is padded to 
 padded unit stays exactly 0. A block has one thread a gate column, G * padded H, and each thread holds its column of
 W_hh in registers: `PIECE` numbers an array, because the compiler unrolls loops of that length for certain, and an
 array that is indexed by a loop which it does not unroll falls to local memory. What is beyond `pieces` of them (H of
-96 and 128; in float64 already from 48 on) is read at each step, coalesced, through the L1 cache.
+96 and 128; in float64 already from 48 on) is read at each step, coalesced, through the L1 cache. Shared memory holds no
+weights: the most that a block asks for, 32 KB by the LSTM's backward pass at H of 128 in float64, is within the 48 KB
+that every device has.
 
 **A launch a step** (larger H). W_hh does not fit on a multiprocessor; the launches of the steps are the barriers
 between the blocks: see `fastrecur.kernels.cuda.stepwise`.

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-EXTRA = 'pip install "fastrecur[cuda]"'
+EXTRA = 'pip install "fastrecur[cuda]", or "fastrecur[cuda12]" where the driver knows CUDA 12 only'
 
 
 def _import_cuda():
