@@ -92,9 +92,9 @@ def cross_entropy(layout):
     The sum of the exponentials is taken without the label's, and joined with it in double precision: a gradient near 0
     is exact.
 
-    No race: ``z`` of a row belongs to its block and a number of it to one thread, but for the label's logit: all read
-    it before a barrier behind which its owner writes. ``values`` of the largest logit is read by all before a second
-    barrier, behind which the threads write their sums into it.
+    No race: ``z`` of a row belongs to its block and a number of it to one thread, but for the first logit and the
+    label's: others read them before a barrier behind which their owners write. ``values`` of the largest logit is read
+    by all before a second barrier, behind which the threads write their sums into it.
     """
     n_threads, real = layout.threads, layout.real
     total_of, largest_of = _tree(n_threads)

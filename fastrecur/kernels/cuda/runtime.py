@@ -14,12 +14,12 @@ import warnings
 
 import numpy as np
 
-EXTRA = 'pip install "fastrecur[cuda]", or "fastrecur[cuda12]" where the driver knows CUDA 12 only'
+EXTRA, EXTRA_12 = 'pip install "fastrecur[cuda]"', 'pip install "fastrecur[cuda12]" where the driver knows CUDA 12 only'
 
 
 def _import_cuda():
     """The module ``cuda`` of whichever package is installed, and the package's name; or None and why not."""
-    why = f"no package for CUDA is installed: {EXTRA}"
+    why = f"no package for CUDA is installed: {EXTRA}, or {EXTRA_12}"
     for package, module in (("numba_cuda", "numba"), ("numba_cuda_mlir", "numba_cuda_mlir")):
         if importlib.util.find_spec(package) is None:
             continue
@@ -70,7 +70,8 @@ def _why_no_device():
     try:
         _run_nothing()
     except Exception as error:  # no compiler, one that does not know the GPU, or a driver too old for what it makes
-        return f"the GPU runs no kernel that {PACKAGE.replace('_', '-')} compiles: {_in_a_line(error)}"
+        package = PACKAGE.replace("_", "-")
+        return f"the GPU runs no kernel that {package} compiles: {_in_a_line(error)} ({EXTRA_12})"
     return ""
 
 

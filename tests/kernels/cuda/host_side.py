@@ -2,7 +2,8 @@
 
 ``main("numba_cuda")`` (or ``"numba_cuda_mlir"``), in a process of its own: memory of the device is memory of the host,
 copies are copies, and a launch looks at its arguments: their types must be those for which the kernel compiles
-(`Kernel.signature`). Layers, fits and predictions are run; what they compute is nothing. Prints the kernels launched.
+(`Kernel.signature`), and its layout one that the bench lists. Layers, fits and predictions are run; what they compute
+is nothing. Prints the kernels launched.
 """
 
 import contextlib
@@ -79,9 +80,14 @@ def pretend(package):
 
 def check_launches(runtime, package):
     """Replace launches; returns the set into which they write the kernels' names."""
+    from bench import cuda_kernels
+
     typing, launched = importlib.import_module(f"{INSIDE[package]}.typing.typeof"), set()
+    listed = {*cuda_kernels.block_kernels(), *cuda_kernels.other_kernels()}
+    listed |= {*cuda_kernels.block_kernels("float64"), *cuda_kernels.other_kernels("float64")}
 
     def launch(kernel, layout, blocks, *arguments, stream=0):
+        assert (kernel, layout) in listed, f"{kernel.__name__} is launched by {layout}, which no test compiles"
         found = tuple(typing.typeof(argument, typing.Purpose.argument) for argument in arguments)
         assert found == kernel.signature(layout).args, f"{kernel.__name__} is given {found}"
         limits = (2**31 - 1, 65535, 65535)

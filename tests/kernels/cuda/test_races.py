@@ -64,11 +64,12 @@ def test_what_is_wrong_is_found(kind, message, monkeypatch):
     np.testing.assert_array_equal(runtime.to_host(out), [2.0, 2.0, 0.0, 0.0])
 
 
-@pytest.mark.parametrize(("n_hidden", "dtype"), [(96, "float32"), (48, "float64")])
+@pytest.mark.parametrize(("n_hidden", "dtype", "lengths"), [(96, "float32", (2, 1)), (48, "float64", (2, 1, 1))])
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
-def test_a_sequence_a_block_with_weights_beyond_the_registers(cell, n_hidden, dtype, monkeypatch):
+def test_weights_beyond_the_registers(cell, n_hidden, dtype, lengths, monkeypatch):
+    """A block for each sequence, and one for three."""
     watch(monkeypatch)
-    run(make(cell, (2, 1), 1, n_hidden), dtype)
+    run(make(cell, lengths, 1, n_hidden), dtype)
 
 
 def test_every_kernel_of_the_package(monkeypatch):
