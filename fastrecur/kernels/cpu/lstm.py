@@ -22,8 +22,14 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_rows,
     step_rows,
 )
-from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
-from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
+from fastrecur.kernels.cpu.recurrence_backward import (
+    ROWS_AHEAD,
+    ask_ahead,
+    backward_buffers,
+    backward_rows,
+    cell_gradient,
+)
+from fastrecur.kernels.cpu.simd import fma, load, offset, prefetch, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_4, TALL_4
 from fastrecur.kernels.cpu.team import backward_team, forward_team
 from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
@@ -53,9 +59,21 @@ def _cells(count, z, z_stride, lanes, c_prev, c, c_stride, h, h_stride):
 
 
 @inline
+def _ask_to_write(p, first, last):
+    """Prefetch where gates and states of a panel's rows ``first..last`` go: they are written after the products."""
+    for k in range(first * p.z_stride, last * p.z_stride, p.line):
+        prefetch_to_write(p.z, k)
+    for r in range(first, last):
+        prefetch_to_write(p.c, r * p.c_stride)
+        prefetch_to_write(p.h, r * p.h_stride)
+
+
+@inline
 def _tiles(shape, r, rows, p):
     """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     while r + len(shape) <= rows:
+        if p.line > 0:
+            _ask_to_write(p, r, r + len(shape))
         z = offset(p.z, r * p.z_stride)
         if p.ahead:
             acc = tile_load(shape, z, p.width)
@@ -183,6 +201,19 @@ def _cell_gradient(cell, net, z, now):
     store(z, 3 * lanes, dh * tanh_c * o * (one - o))
 
 
+def _ask_ahead(cell, net, row, first_panel, last_panel):
+    """Gates and dy: pieces too short for the processor to see a pattern in them."""
+    if net.line > 0:
+        for p in range(first_panel, last_panel):
+            gates = offset(net.gates, p * net.gates_panel + row * net.gates_row)
+            for k in range(0, ROWS_AHEAD * net.gates_row, net.line):
+                prefetch(gates, k)
+            if net.dy_stride > 0:
+                for r in range(row, row + ROWS_AHEAD):
+                    prefetch(net.dy, r * net.dy_stride + p * net.units)
+
+
+implement(ask_ahead, LSTMCell, _ask_ahead)
 implement(cell_gradient, LSTMCell, _cell_gradient)
 
 

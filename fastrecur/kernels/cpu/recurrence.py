@@ -14,7 +14,7 @@ from numba.extending import overload
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Inputs, tile_features
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
-from fastrecur.kernels.cpu.target import VECTOR_BYTES
+from fastrecur.kernels.cpu.target import CACHE_LINE, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tile_load, tile_store
 from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
 
@@ -64,6 +64,9 @@ FEW_ROWS, AHEAD_STEPS = 4, 12
 #: Packed rows of the scratch block of such a batch.
 AHEAD_ROWS = FEW_ROWS * AHEAD_STEPS
 
+#: Bytes of gates, of both directions of a layer, that are too many to lie near the processor.
+FAR = 2**23
+
 
 class Forward(NamedTuple):
     """Buffers of a forward call, as pointers and strides.
@@ -90,6 +93,7 @@ class Forward(NamedTuple):
     mask: object
     mask_stride: int
     lanes: int
+    line: int
     dropped: bool
     record: bool
     ahead: bool
@@ -114,7 +118,14 @@ class Panel(NamedTuple):
     c_stride: int
     z: object
     z_stride: int
+    line: int
     ahead: bool
+
+
+@inline
+def line_if_far(gates, h):
+    """Numbers of a cache line, where the gates of a batch are too many to lie near the processor; else 0."""
+    return CACHE_LINE // gates.itemsize if h.shape[1] * gates.size * gates.itemsize > FAR else 0
 
 
 @inline
@@ -154,6 +165,7 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         mask=pointer(mask),
         mask_stride=mask.shape[1],
         lanes=VECTOR_BYTES // h.itemsize,
+        line=line_if_far(gates, h),
         dropped=len(mask) > 0,
         record=record,
         ahead=ahead,
@@ -187,6 +199,7 @@ def _panel(net, p, base, row, before, after, c_before, c_after):
         c_stride=net.c_stride,
         z=offset(net.gates, p * net.gates_panel + (row - base) * net.gates_row),
         z_stride=net.gates_row,
+        line=net.line,
         ahead=net.ahead,
     )
 

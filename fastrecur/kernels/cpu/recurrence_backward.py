@@ -8,15 +8,27 @@ from typing import NamedTuple
 
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Gates, transposed_product
-from fastrecur.kernels.cpu.recurrence import runs
+from fastrecur.kernels.cpu.recurrence import line_if_far, runs
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 from fastrecur.kernels.steps import AT, ROWS
+
+#: `gradient_run` asks for what it reads so many rows ahead, and for so many rows at a time.
+ROWS_AHEAD = 4
 
 
 def cell_gradient(cell, net, z, now):
     """Gate gradients of one panel and one row, written over the gates at ``z``."""
     raise NotImplementedError
+
+
+def ask_ahead(cell, net, row, first_panel, last_panel):
+    """Prefetch what `cell_gradient` will read of some panels of `ROWS_AHEAD` rows, if that brings anything."""
+    raise NotImplementedError
+
+
+def ask_for_nothing(cell, net, row, first_panel, last_panel):
+    """`ask_ahead` of cells that read little."""
 
 
 class Backward(NamedTuple):
@@ -42,6 +54,7 @@ class Backward(NamedTuple):
     kept: object
     mask: object
     lanes: int
+    line: int
     dropped: bool
     w_hidden: object
     n_transposed: int
@@ -76,6 +89,7 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
         kept=pointer(kept),
         mask=pointer(mask),
         lanes=VECTOR_BYTES // h.itemsize,
+        line=line_if_far(gates, h),
         dropped=len(mask) > 0,
         w_hidden=pointer(w_hidden),
         n_transposed=n_transposed,
@@ -98,10 +112,16 @@ class Now(NamedTuple):
 
 
 @merged
-def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_panel):
-    """Gate gradients of some panels of the rows ``first..last``, whose previous states lie from row ``before`` on."""
+def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_panel, next_step):
+    """Gate gradients of some panels of the rows ``first..last``, whose previous states lie from row ``before`` on.
+
+    ``next_step`` packed rows further lie the same rows of the step that comes next.
+    """
     for r in range(first, last):
         row, previous = at + r, before + r - first
+        if r % ROWS_AHEAD == 0:
+            further = 0 if r + ROWS_AHEAD < last else next_step - (last - first)
+            ask_ahead(cell, net, row + ROWS_AHEAD + further, first_panel, last_panel)
         for p in range(first_panel, last_panel):
             unit = p * net.units
             now = Now(
@@ -132,8 +152,9 @@ def backward_rows(cell, net, steps, n_rows, begin, end):
     """The rows ``begin..end`` of the batch back through all steps: gate gradients, then dh of the step before."""
     for s in range(len(steps) - 1, -1, -1):
         at = steps[s, AT]
+        next_step = steps[max(s - 1, 0), AT] - at
         for first, last, before in runs(steps[s], begin, end):
-            gradient_run(cell, net, first, last, at, before, n_rows, 0, net.n_panels)
+            gradient_run(cell, net, first, last, at, before, n_rows, 0, net.n_panels, next_step)
         rows = min(end, steps[s, ROWS]) - begin
         dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
         gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)
