@@ -35,13 +35,19 @@ class Workspace:
             size = math.prod(shape)
             buffer = self._buffers.get(name)
             if buffer is None or buffer.size < size:
-                buffer = self._buffers[name] = panels.aligned_empty((size,), self._dtype)
-                self._views.clear()  # some are of the smaller buffer
-                self._traces.clear()
+                buffer = self._renew(name, size)
             elif len(self._views) > 1000:
                 self._views.clear()
             view = self._views[name, shape] = buffer[:size].reshape(shape)
         return view
+
+    def _renew(self, name, size):
+        """A larger buffer, with some room where another was too small: batches of ragged sequences differ a little."""
+        room = size // 8 if self._buffers.pop(name, None) is not None else 0
+        self._views.clear()  # some are of the smaller buffer
+        self._traces.clear()
+        buffer = self._buffers[name] = panels.aligned_empty((size + room,), self._dtype)
+        return buffer
 
     def packing(self, lengths):
         """`Packing` of a batch, the same one again for the same lengths."""

@@ -49,6 +49,17 @@ def test_a_buffer_that_grows_serves_every_shape_from_then_on():
     assert workspace.take("a", 4, 30) is large
 
 
+def test_a_buffer_that_was_too_small_leaves_room_for_a_little_more():
+    """So that batches which differ by a few time steps do not each take new memory. The first has no such room."""
+    workspace = Workspace(np.dtype("float32"))
+    first = workspace.take("a", 80)
+    larger = workspace.take("a", 81)
+    assert not np.shares_memory(first, larger)
+    larger = workspace.take("a", 160)
+    assert np.shares_memory(workspace.take("a", 180), larger)
+    assert not np.shares_memory(workspace.take("a", 181), larger)
+
+
 def test_hundreds_of_shapes_are_views_of_one_buffer():
     workspace = Workspace(np.dtype("float32"))
     largest = workspace.take("a", 1000)
