@@ -8,6 +8,7 @@ is taken that the package takes.
 import argparse
 import gc
 import importlib
+import itertools
 import json
 import re
 import subprocess
@@ -200,12 +201,11 @@ def main():
     if not arguments.json:
         _print_head()
     gc.disable()  # looking for garbage after every few hundred objects took a fifth of the time
-    for i, (kernel, of) in enumerate(kernels):
+    for i, ((kernel, of), capability) in enumerate(itertools.product(kernels, arguments.capability)):
         if i % 20 == 0:
             gc.collect()
-        for capability in arguments.capability:
-            build = compiled(kernel, of, capability, ptxas)
-            print(json.dumps(asdict(build)) if arguments.json else _line(build, of), flush=True)
+        build = compiled(kernel, of, capability, ptxas)
+        print(json.dumps(asdict(build)) if arguments.json else _line(build, of), flush=True)
     return 0
 
 

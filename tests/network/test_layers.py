@@ -128,7 +128,7 @@ def test_one_thread_equals_many(cell, dtype, monkeypatch):
 @pytest.mark.parametrize("shortest", [1, 300], ids=["ragged", "equal"])
 @each_cell
 def test_a_batch_too_large_for_the_caches_has_the_bits_of_its_rows(cell, shortest, bidirectional):
-    """Its gates are asked for before they are needed; those of a few of its rows are not."""
+    """The LSTM's gates are asked for before they are needed; those of a few of its rows are not."""
     layer = make(cell, 2, 40, dtype="float32", bidirectional=bidirectional)
     width = 40 * layer.n_directions
     x, dy = normal(0, 100, 300, 2, dtype="float32"), normal(1, 100, 300, width, dtype="float32")

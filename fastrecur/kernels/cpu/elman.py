@@ -22,13 +22,7 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_rows,
     step_rows,
 )
-from fastrecur.kernels.cpu.recurrence_backward import (
-    ask_ahead,
-    ask_for_nothing,
-    backward_buffers,
-    backward_rows,
-    cell_gradient,
-)
+from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import load, offset, select_less, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, TALL_2
 from fastrecur.kernels.cpu.team import backward_team, forward_team
@@ -176,7 +170,6 @@ def _cell_gradient(cell, net, z, now):
             store(z, v, dh * (splat(h, 1.0) - h * h))
 
 
-implement(ask_ahead, RNNCell, ask_for_nothing)
 implement(cell_gradient, RNNCell, _cell_gradient)
 
 

@@ -16,13 +16,7 @@ from fastrecur.kernels.cpu.elman import RNNCell
 from fastrecur.kernels.cpu.gru import GRUCell
 from fastrecur.kernels.cpu.lstm import LSTMCell
 from fastrecur.kernels.cpu.recurrence import implement
-from fastrecur.kernels.cpu.recurrence_backward import (
-    ask_ahead,
-    ask_for_nothing,
-    backward_buffers,
-    backward_rows,
-    cell_gradient,
-)
+from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import copy, fma, load, offset, pointer, splat, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 
@@ -66,8 +60,6 @@ def _cell_flow(flow, net, z, now):
     cell_gradient(flow.cell, net, z, now)
 
 
-implement(ask_ahead, Flow, ask_for_nothing)
-implement(ask_ahead, CellFlow, ask_for_nothing)
 implement(cell_gradient, Flow, _flow)
 implement(cell_gradient, CellFlow, _cell_flow)
 

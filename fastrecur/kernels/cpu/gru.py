@@ -22,13 +22,7 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_rows,
     step_rows,
 )
-from fastrecur.kernels.cpu.recurrence_backward import (
-    ask_ahead,
-    ask_for_nothing,
-    backward_buffers,
-    backward_rows,
-    cell_gradient,
-)
+from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_3, TALL_3
 from fastrecur.kernels.cpu.team import backward_team, forward_team
@@ -191,7 +185,6 @@ def _cell_gradient(cell, net, z, now):
     store(net.kept, now.dh, dh * u)
 
 
-implement(ask_ahead, GRUCell, ask_for_nothing)
 implement(cell_gradient, GRUCell, _cell_gradient)
 
 

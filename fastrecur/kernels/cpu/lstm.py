@@ -17,19 +17,14 @@ from fastrecur.kernels.cpu.recurrence import (
     forward_rows,
     has_few_rows,
     implement,
+    line_if_far,
     panel_ahead,
     panel_pair,
     panel_rows,
     step_rows,
 )
-from fastrecur.kernels.cpu.recurrence_backward import (
-    ROWS_AHEAD,
-    ask_ahead,
-    backward_buffers,
-    backward_rows,
-    cell_gradient,
-)
-from fastrecur.kernels.cpu.simd import fma, load, offset, prefetch, prefetch_to_write, splat, store
+from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
+from fastrecur.kernels.cpu.simd import fma, load, offset, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_4, TALL_4
 from fastrecur.kernels.cpu.team import backward_team, forward_team
 from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
@@ -201,25 +196,13 @@ def _cell_gradient(cell, net, z, now):
     store(z, 3 * lanes, dh * tanh_c * o * (one - o))
 
 
-def _ask_ahead(cell, net, row, first_panel, last_panel):
-    """Gates and dy: pieces too short for the processor to see a pattern in them."""
-    if net.line > 0:
-        for p in range(first_panel, last_panel):
-            gates = offset(net.gates, p * net.gates_panel + row * net.gates_row)
-            for k in range(0, ROWS_AHEAD * net.gates_row, net.line):
-                prefetch(gates, k)
-            if net.dy_stride > 0:
-                for r in range(row, row + ROWS_AHEAD):
-                    prefetch(net.dy, r * net.dy_stride + p * net.units)
-
-
-implement(ask_ahead, LSTMCell, _ask_ahead)
 implement(cell_gradient, LSTMCell, _cell_gradient)
 
 
 @merged
 def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s):
-    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, gates.shape[2] // 4, 0, False, dh, mask)
+    units, line = gates.shape[2] // 4, line_if_far(gates, h)
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, mask, line)
     backward_rows(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 

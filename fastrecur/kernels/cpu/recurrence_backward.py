@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Gates, transposed_product
-from fastrecur.kernels.cpu.recurrence import line_if_far, runs
-from fastrecur.kernels.cpu.simd import load, offset, pointer, store
+from fastrecur.kernels.cpu.recurrence import runs
+from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 from fastrecur.kernels.steps import AT, ROWS
 
@@ -22,17 +22,10 @@ def cell_gradient(cell, net, z, now):
     raise NotImplementedError
 
 
-def ask_ahead(cell, net, row, first_panel, last_panel):
-    """Prefetch what `cell_gradient` will read of some panels of `ROWS_AHEAD` rows, if that brings anything."""
-    raise NotImplementedError
-
-
-def ask_for_nothing(cell, net, row, first_panel, last_panel):
-    """`ask_ahead` of cells that read little."""
-
-
 class Backward(NamedTuple):
     """Buffers of a backward call, as pointers and strides. ``dy_stride`` 0: nothing comes from above.
+
+    ``line``: numbers of a cache line, for gates that lie far away and are asked for some rows ahead; 0 for near ones.
 
     With ``keep`` a cell leaves in ``kept`` what of dh reaches the step before past the recurrent product. It is dh
     itself, which the product adds to, unless h is ``dropped``: then the product alone takes the mask.
@@ -65,7 +58,7 @@ class Backward(NamedTuple):
 
 
 @inline
-def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep, kept, mask):
+def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep, kept, mask, line=0):
     """`Backward` of a call's arrays."""
     n_panels, n_packed, gates_width = gates.shape
     n_transposed, n_sum, pair = w_hidden.shape
@@ -89,7 +82,7 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
         kept=pointer(kept),
         mask=pointer(mask),
         lanes=VECTOR_BYTES // h.itemsize,
-        line=line_if_far(gates, h),
+        line=line,
         dropped=len(mask) > 0,
         w_hidden=pointer(w_hidden),
         n_transposed=n_transposed,
@@ -111,17 +104,29 @@ class Now(NamedTuple):
     dh: int
 
 
+@inline
+def _ask_ahead(net, row):
+    """Prefetch gates and dy of `ROWS_AHEAD` rows: pieces too short for the processor to see a pattern in them."""
+    for p in range(net.n_panels):
+        gates = offset(net.gates, p * net.gates_panel + row * net.gates_row)
+        for k in range(0, ROWS_AHEAD * net.gates_row, net.line):
+            prefetch(gates, k)
+        if net.dy_stride > 0:
+            for r in range(row, row + ROWS_AHEAD):
+                prefetch(net.dy, r * net.dy_stride + p * net.units)
+
+
 @merged
-def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_panel, next_step):
+def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_panel, next_step=0):
     """Gate gradients of some panels of the rows ``first..last``, whose previous states lie from row ``before`` on.
 
     ``next_step`` packed rows further lie the same rows of the step that comes next.
     """
     for r in range(first, last):
         row, previous = at + r, before + r - first
-        if r % ROWS_AHEAD == 0:
+        if net.line > 0 and r % ROWS_AHEAD == 0 and last - first >= ROWS_AHEAD:
             further = 0 if r + ROWS_AHEAD < last else next_step - (last - first)
-            ask_ahead(cell, net, row + ROWS_AHEAD + further, first_panel, last_panel)
+            _ask_ahead(net, row + ROWS_AHEAD + further)
         for p in range(first_panel, last_panel):
             unit = p * net.units
             now = Now(

@@ -158,7 +158,7 @@ def backward_team(cell, net, steps, n_rows, meeting):
     for s in range(len(steps) - 1, -1, -1):
         row = steps[s, AT]
         for one, other, before in runs(steps[s], 0, steps[s, ROWS]):
-            gradient_run(cell, net, one, other, row, before, n_rows, first, last, 0)
+            gradient_run(cell, net, one, other, row, before, n_rows, first, last)
         meet(meeting, rank, size, len(steps) - s)
         dz = offset(net.gates, row * net.gates_row + net.first)
         gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)

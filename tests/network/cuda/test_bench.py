@@ -43,14 +43,18 @@ def test_training_beside_the_cpu(capsys):
 def test_a_failed_check_is_an_exit_status(monkeypatch, capsys):
     monkeypatch.setattr(cuda_training, "epochs", lambda cell, shape, device, n_epochs: (len(device), 1.0))
     assert cuda_training.main(["--dry-run", "--cells", "RNN"]) == 1
-    assert all("check failed: losses 3 and 4" in row for row in rows(capsys))
+    found = rows(capsys)
+    assert len(found) == len(cuda_training.DRY)
+    assert all("check failed: losses 3 and 4" in row for row in found), found
 
 
 def test_a_layer_whose_check_failed_has_no_figures(monkeypatch, capsys):
     pytest.importorskip("torch")
     monkeypatch.setattr(cuda_layers.Sides, "check", lambda self: ("y nan", float("nan")))
     assert cuda_layers.main(["--dry-run", "--cells", "RNN"]) == 1
-    assert all("check failed: y nan" in row and "runs" not in row for row in rows(capsys))
+    found = rows(capsys)
+    assert len(found) == len(cuda_layers.DRY)
+    assert all("check failed: y nan" in row and "runs" not in row for row in found), found
 
 
 @pytest.mark.parametrize("bench", [cuda_layers, cuda_training])
