@@ -13,6 +13,16 @@ _CONFLICT = 4096
 #: Time steps of a sequence that are gathered together where the rows of one lie so.
 _FEW_STEPS = 8
 
+#: Rows in no order, that the processor cannot see coming, are asked for so many time steps ahead.
+_STEPS_AHEAD = 4
+
+
+@inline
+def _ask(values, itemsize, first, count):
+    """Prefetch the ``count`` numbers from ``first`` on."""
+    for k in range(first, first + count, CACHE_LINE // itemsize):
+        prefetch(values, k)
+
 
 @inline
 def _gather_steps(values, starts, apart, steps, out, begin, end):
@@ -24,13 +34,13 @@ def _gather_steps(values, starts, apart, steps, out, begin, end):
         # As the values lie, sequence after sequence or step after step: the processor sees the next ones coming.
         for b in range(begin, min(end, steps[first, ROWS])):
             if in_conflict:
-                ahead = (starts[b] + first + at_once) * n_features
-                for k in range(0, at_once * n_features, CACHE_LINE // values.itemsize):
-                    prefetch(source, ahead + k)
+                _ask(source, values.itemsize, (starts[b] + first + at_once) * n_features, at_once * n_features)
             for t in range(first, min(first + at_once, n_steps)):
                 if steps[t, ROWS] <= b:
                     break
                 x = offset(source, (starts[b] + t * apart) * n_features)
+                if apart > 1:
+                    _ask(x, values.itemsize, _STEPS_AHEAD * apart * n_features, n_features)
                 copy(offset(target, (steps[t, AT] + b) * n_features), x, n_features)
 
 
