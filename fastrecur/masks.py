@@ -1,9 +1,11 @@
 """Masked arrays, which scikit-learn and NumPy's conversions read without their masks."""
 
+import operator
 from typing import Any
 
 import numpy as np
 
+_DTYPE = operator.attrgetter("dtype")
 _CONTAINERS = (list, tuple, np.ndarray)
 
 
@@ -36,8 +38,8 @@ def refuse_masked(values: Any, name: str) -> None:
         if n_masked:
             raise ValueError(f"{name} has {n_masked} masked value(s). Fill them (numpy.ma.filled), or leave them out.")
     elif isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype == object):
+        if set(map(type, values)) == {np.ndarray} and "O" not in {dtype.kind for dtype in set(map(_DTYPE, values))}:
+            return  # thousands of plain arrays are the rule
         for index, value in enumerate(values):
-            if type(value) is np.ndarray and value.dtype.kind != "O":  # thousands of these are the rule
-                continue
             if isinstance(value, _CONTAINERS):
                 refuse_masked(value, f"{name}[{index}]")

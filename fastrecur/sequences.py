@@ -5,6 +5,7 @@ The letters: n sequences, T time steps, F features, S time steps of all sequence
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from fastrecur.masks import refuse_masked
 from fastrecur.stacked import Sequences
 
 __all__ = ["Sequences", "array_or_elements", "check_sequences"]
+
+_DTYPE = operator.attrgetter("dtype")
 
 _FORMS = "an array (n, T, F), an array or DataFrame (n, T), or a list of (T_i, F) or (T_i,) arrays"
 
@@ -189,25 +192,33 @@ def _from_elements(elements: list) -> Sequences:
         arrays = elements if _are_arrays(elements) else [np.asarray(element) for element in elements]
     except ValueError:
         arrays = [_element_array(index, element) for index, element in enumerate(elements)]
-    _check_axes(elements, arrays)
-    dtypes = {array.dtype for array in arrays}
+    dtypes = set(map(_DTYPE, arrays))
     if not {dtype.kind for dtype in dtypes} <= set("fiub"):
+        _check_axes(elements, arrays)
         arrays = [_check_numbers(array, f"Sequence {index} of X") for index, array in enumerate(arrays)]
-        dtypes = {array.dtype for array in arrays}
-    scalar_steps = arrays[0].ndim == 1
-    if not scalar_steps:
-        _check_widths(arrays)
-    lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
-    dtype = np.result_type(*map(_float_type, dtypes))
-    # Of Fortran-ordered arrays, NumPy makes a Fortran-ordered whole.
-    stacked = np.ascontiguousarray(arrays[0] if len(arrays) == 1 else np.concatenate(arrays, dtype=dtype), dtype)
+        dtypes = set(map(_DTYPE, arrays))
+    stacked, lengths = _stack(elements, arrays, np.result_type(*map(_float_type, dtypes)))
     return Sequences(
         values=stacked.reshape(len(stacked), -1),
         starts=np.cumsum(lengths) - lengths,
         lengths=lengths,
         layout="ragged",
-        scalar_steps=scalar_steps,
+        scalar_steps=arrays[0].ndim == 1,
     )
+
+
+def _stack(elements: list, arrays: list[NDArray], dtype: np.dtype) -> tuple[NDArray, NDArray]:
+    """Return all time steps, and how many each sequence has. Only where something is wrong it is searched for."""
+    try:
+        lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
+        stacked = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, dtype=dtype)
+        sound = stacked.ndim <= 2 and stacked.size > 0 and lengths.all()
+    except (TypeError, ValueError):  # of len and NumPy, at numbers and at shapes that do not fit together
+        sound = False
+    if not sound:
+        _check_axes(elements, arrays)
+        _check_widths(arrays)
+    return np.ascontiguousarray(stacked, dtype), lengths  # of Fortran-ordered arrays, NumPy makes such a whole
 
 
 def _check_axes(elements: list, arrays: list[NDArray]) -> None:
