@@ -26,7 +26,7 @@ from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward
 from fastrecur.kernels.cpu.simd import load, offset, select_less, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, TALL_2
 from fastrecur.kernels.cpu.team import backward_team, forward_team
-from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
+from fastrecur.kernels.cpu.tile import panel_dot, tall_rows, tile_dot, tile_load, tile_shape, tile_store
 
 
 class RNNCell(NamedTuple):
@@ -65,8 +65,9 @@ def _tiles(cell, shape, r, rows, p):
 
 
 def _panel_rows(cell, rows, p):
-    r = _tiles(cell, tile_shape(TALL_2, 2), 0, rows, p)
-    r = _tiles(cell, tile_shape(MIDDLE_2, 2), r, rows, p)
+    tall, middle = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2)
+    r = _tiles(cell, tall, 0, tall_rows(rows, tall, middle), p)
+    r = _tiles(cell, middle, r, rows, p)
     _tiles(cell, tile_shape(1, 2), r, rows, p)
 
 

@@ -13,7 +13,7 @@ from fastrecur.kernels.compile import SharedKernel, inline, merged
 from fastrecur.kernels.cpu.panels import unpack_panel
 from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, splat, store
 from fastrecur.kernels.cpu.target import CACHE_LINE, MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
-from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store, tile_zero
+from fastrecur.kernels.cpu.tile import panel_dot, tall_rows, tile_dot, tile_load, tile_shape, tile_store, tile_zero
 
 #: Packed rows in one block of the sum of the weight gradients, and less than twice as many where there are few: a
 #: panel's gates of the block stay in the L1 cache.
@@ -106,7 +106,7 @@ def _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w,
     for q in range(n_panels):
         target = offset(out, q * width)
         panel = offset(w, q * gates.panels * gates.width * width)
-        r = _transposed_tiles(tall, 0, rows, keep, target, out_stride, gates, panel, width)
+        r = _transposed_tiles(tall, 0, tall_rows(rows, tall, middle), keep, target, out_stride, gates, panel, width)
         r = _transposed_tiles(middle, r, rows, keep, target, out_stride, gates, panel, width)
         _transposed_tiles(one, r, rows, keep, target, out_stride, gates, panel, width)
 
@@ -193,7 +193,8 @@ def _gradient_tiles(shape, k, last, a, a_stride, gates, gates_stride, count, fre
 @inline
 def _gradient_product(tall, middle, one, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride):
     """out[k] += sum over ``count`` rows n of a[n, k] gates[n], for k..last; with ``fresh``, to 0."""
-    k = _gradient_tiles(tall, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
+    end = k + tall_rows(last - k, tall, middle)
+    k = _gradient_tiles(tall, k, end, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
     k = _gradient_tiles(middle, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
     _gradient_tiles(one, k, last, a, a_stride, gates, gates_stride, count, fresh, out, out_stride)
 

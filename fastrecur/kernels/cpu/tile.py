@@ -9,6 +9,7 @@ from numba import types
 from numba.core.datamodel import models
 from numba.core.extending import intrinsic, overload, register_model
 
+from fastrecur.kernels.compile import inline
 from fastrecur.kernels.cpu.simd import (
     INT64,
     Vector,
@@ -130,6 +131,17 @@ def _write_rows(tile, target, combined):
         return context.get_dummy_value()
 
     return codegen
+
+
+@inline
+def tall_rows(rows, tall, middle):
+    """How many of ``rows`` rows tall tiles take: one tile fewer where two middle ones leave fewer rows on their own.
+
+    A tile of one row has too few independent sums to hide the latency of a fused multiply-add.
+    """
+    rest = rows % len(tall)
+    two_middle = rows > len(tall) and 0 < 2 * len(middle) - len(tall) <= rest < len(middle)
+    return rows - rest - (len(tall) if two_middle else 0)
 
 
 @intrinsic
