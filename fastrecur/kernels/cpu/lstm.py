@@ -27,7 +27,7 @@ from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward
 from fastrecur.kernels.cpu.simd import fma, load, offset, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_4, TALL_4
 from fastrecur.kernels.cpu.team import backward_team, forward_team
-from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
+from fastrecur.kernels.cpu.tile import panel_dot, tall_rows, tile_dot, tile_load, tile_shape, tile_store
 
 
 class LSTMCell(NamedTuple):
@@ -84,8 +84,9 @@ def _tiles(shape, r, rows, p):
 
 
 def _panel_rows(cell, rows, p):
-    r = _tiles(tile_shape(TALL_4, 4), 0, rows, p)
-    r = _tiles(tile_shape(MIDDLE_4, 4), r, rows, p)
+    tall, middle = tile_shape(TALL_4, 4), tile_shape(MIDDLE_4, 4)
+    r = _tiles(tall, 0, tall_rows(rows, tall, middle), p)
+    r = _tiles(middle, r, rows, p)
     r = _tiles(tile_shape(2, 4), r, rows, p)
     _tiles(tile_shape(1, 4), r, rows, p)
 

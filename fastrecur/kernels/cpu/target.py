@@ -35,8 +35,8 @@ INSTRUCTION_SET, VECTOR_BYTES, REGISTERS, HAS_FMA = _instruction_set()
 CACHE_LINE = 64
 
 #: Tallest and middle tile that stay in registers beside 2, 3 and 4 vectors a row (without fused multiply-adds a
-#: product needs a register more). Measured: 6x4, 8x3, 12x2 run at the peak of AVX-512; 4x3, 6x2 at AVX2's, 2x4 at
+#: product needs a register more). Measured: 6x4, 8x3, 12x2 run at the peak of AVX-512; 3x4, 4x3, 6x2 at AVX2's, 2x4 at
 #: 0.9 of it; taller ones spill to half.
 TALL_2, MIDDLE_2 = (12, 4) if REGISTERS == 32 else (6, 4)
 TALL_3, MIDDLE_3 = (8, 4) if REGISTERS == 32 else (4, 2) if HAS_FMA else (2, 2)
-TALL_4, MIDDLE_4 = (6, 4) if REGISTERS == 32 else (2, 2)
+TALL_4, MIDDLE_4 = (6, 4) if REGISTERS == 32 else (3, 2) if HAS_FMA else (2, 2)

@@ -4,6 +4,8 @@ Numba cannot keep a tile of accumulators in registers by itself. A tile is ROWS 
 `tile_zero`, `tile_load`, `tile_dot`, `panel_dot`, `tile_store`; a square one can be transposed.
 """
 
+import functools
+
 from llvmlite import ir
 from numba import types
 from numba.core.datamodel import models
@@ -214,26 +216,24 @@ def _dot_loop(acc, a, b, b_row):
 
         builder.position_at_end(body)
         at_a = builder.mul(k, a_k)
-        loads_b = [
-            [
-                ir_read(
-                    builder,
-                    ir_vector(vector),
-                    ir_element(builder, b, base, builder.add(builder.mul(k, b_k), INT64(n * vector.lanes))),
-                    ir_align(b.dtype),
-                )
-                for n in range(n_vectors)
-            ]
-            for base in b_rows
-        ]
-        new = []
-        for r, row in enumerate(sums):
-            scalar = ir_read(
-                builder, ir_float(a.dtype), ir_element(builder, a, a_rows[0 if b_row else r], at_a), ir_align(a.dtype)
-            )
-            many = ir_splat(builder, vector, scalar)
-            loads = loads_b[r if b_row else 0]
-            new.append([ir_fma(builder, vector, many, loads[n], row[n]) for n in range(n_vectors)])
+
+        @functools.cache
+        def vector_of_b(row, n):
+            place = builder.add(builder.mul(k, b_k), INT64(n * vector.lanes))
+            return ir_read(builder, ir_vector(vector), ir_element(builder, b, b_rows[row], place), ir_align(b.dtype))
+
+        @functools.cache
+        def number_of_a(row):
+            number = ir_read(builder, ir_float(a.dtype), ir_element(builder, a, a_rows[row], at_a), ir_align(a.dtype))
+            return ir_splat(builder, vector, number)
+
+        places = [(r, n) for r in range(n_rows) for n in range(n_vectors)]
+        if not b_row and n_rows < n_vectors:  # column by column the numbers of a stay in registers, which are fewer
+            places.sort(key=lambda place: place[1])
+        new = [[None] * n_vectors for _ in sums]
+        for r, n in places:
+            factors = (number_of_a(0), vector_of_b(r, n)) if b_row else (number_of_a(r), vector_of_b(0, n))
+            new[r][n] = ir_fma(builder, vector, *factors, sums[r][n])
         # An empty, convergent instruction. Without it LLVM unrolls the loop, hoists the loads and spills the
         # accumulators: half the speed.
         nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
