@@ -10,8 +10,11 @@ from numba.core.codegen import get_host_cpu_features
 
 AVX2 = "+avx,+avx2,+bmi,+bmi2,+fma,+popcnt,+sse4.1,+sse4.2"
 
-#: The gated cells in single precision: every tile shape is in them.
-SELECTION = "test_forward_and_gradients_equal_the_reference and float32 and (33 or 63) and (lstm or gru)"
+#: The gated cells in single precision, for every tile shape is in them, and what keeps the tiles fast.
+SELECTION = (
+    "test_forward_and_gradients_equal_the_reference and float32 and (33 or 63) and (lstm or gru)"
+    " or test_no_tile_leaves_its_registers"
+)
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the names are those of x86")
@@ -23,7 +26,7 @@ def test_cells_on_another_instruction_set(name, cpu, features):
     target = "from fastrecur.kernels.cpu.target import INSTRUCTION_SET; print(INSTRUCTION_SET)"
     found = subprocess.run([sys.executable, "-c", target], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == name
-    tests = [sys.executable, "-m", "pytest", "-q", "tests/kernels/cpu/test_cells.py"]
+    tests = [sys.executable, "-m", "pytest", "-q", "tests/kernels/cpu/test_cells.py", "tests/kernels/cpu/test_tile.py"]
     result = subprocess.run([*tests, "-k", SELECTION], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     assert " passed" in result.stdout

@@ -1,6 +1,8 @@
 """Register tiles against NumPy, number by number, and the order of their sums."""
 
 import functools
+import platform
+import re
 
 import numba
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from fastrecur.kernels.cpu import tile
 from fastrecur.kernels.cpu.simd import pointer
 from fastrecur.kernels.cpu.target import (
+    HAS_FMA,
     MIDDLE_2,
     MIDDLE_3,
     MIDDLE_4,
@@ -152,6 +155,31 @@ def test_sums_begin_with_the_tile_and_run_over_rising_k(shape, dtype):
         if rows == 2:
             panel_kernel(shape)(acc, columns, a, 1, one_row, 0, columns, 3, out, columns)
             np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.skipif(not HAS_FMA or platform.machine() not in ("x86_64", "AMD64"), reason="reads x86's names")
+@each_dtype
+@each_shape
+def test_no_tile_leaves_its_registers(shape, dtype):
+    kernel, numbers = tile_kernel(shape), np.zeros((9, 9), dtype)
+    kernel(numbers, 0, numbers, 0, 0, numbers, 0, 0, np.zeros((shape[0], shape[1] * lanes(dtype)), dtype), 0)
+    for assembly in kernel.inspect_asm().values():
+        loops = [block for block in re.split(r"\n\S+:\n", assembly) if "vfmadd" in block]
+        assert loops
+        assert not any("(%rsp)" in block for block in loops)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tall", "middle", "expected"),
+    [(32, 6, 4, 24), (64, 6, 4, 60), (9, 6, 4, 0), (8, 6, 4, 0), (3, 6, 4, 0), (6, 6, 4, 6), (7, 6, 4, 6), (7, 3, 2, 3)]
+    + [(32, 12, 4, 24), (27, 12, 4, 24), (34, 8, 4, 32), (0, 6, 4, 0)],
+)
+def test_two_middle_tiles_stand_for_a_tall_one_and_single_rows(rows, tall, middle, expected):
+    @compiled
+    def run(rows):
+        return tile.tall_rows(rows, tile_shape(tall, 2), tile_shape(middle, 2))
+
+    assert run(rows) == expected
 
 
 @each_dtype
