@@ -1,11 +1,11 @@
 """Masked arrays, which scikit-learn and NumPy's conversions read without their masks."""
 
-import operator
 from typing import Any
 
 import numpy as np
 
-_DTYPE = operator.attrgetter("dtype")
+from fastrecur.arrays import are_arrays, dtypes_of
+
 _CONTAINERS = (list, tuple, np.ndarray)
 
 
@@ -38,8 +38,8 @@ def refuse_masked(values: Any, name: str) -> None:
         if n_masked:
             raise ValueError(f"{name} has {n_masked} masked value(s). Fill them (numpy.ma.filled), or leave them out.")
     elif isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype == object):
-        if set(map(type, values)) == {np.ndarray} and "O" not in {dtype.kind for dtype in set(map(_DTYPE, values))}:
-            return  # thousands of plain arrays are the rule
+        if are_arrays(values) and not any(dtype.kind == "O" for dtype in dtypes_of(values)):
+            return
         for index, value in enumerate(values):
             if isinstance(value, _CONTAINERS):
                 refuse_masked(value, f"{name}[{index}]")

@@ -5,7 +5,6 @@ The letters: n sequences, T time steps, F features, S time steps of all sequence
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from fastrecur.arrays import are_arrays, dtypes_of
 from fastrecur.frames import kind_of_frame
 from fastrecur.masks import refuse_masked
 from fastrecur.stacked import Sequences
 
 __all__ = ["Sequences", "array_or_elements", "check_sequences"]
-
-_DTYPE = operator.attrgetter("dtype")
 
 _FORMS = "an array (n, T, F), an array or DataFrame (n, T), or a list of (T_i, F) or (T_i,) arrays"
 
@@ -189,14 +187,14 @@ def _check_shape(array: NDArray, X: Any, estimator: Any | None) -> None:
 def _from_elements(elements: list) -> Sequences:
     _check_columns(elements)
     try:
-        arrays = elements if _are_arrays(elements) else [np.asarray(element) for element in elements]
+        arrays = elements if are_arrays(elements) else [np.asarray(element) for element in elements]
     except ValueError:
         arrays = [_element_array(index, element) for index, element in enumerate(elements)]
-    dtypes = set(map(_DTYPE, arrays))
+    dtypes = dtypes_of(arrays)
     if not {dtype.kind for dtype in dtypes} <= set("fiub"):
         _check_axes(elements, arrays)
         arrays = [_check_numbers(array, f"Sequence {index} of X") for index, array in enumerate(arrays)]
-        dtypes = set(map(_DTYPE, arrays))
+        dtypes = dtypes_of(arrays)
     stacked, lengths = _stack(elements, arrays, np.result_type(*map(_float_type, dtypes)))
     return Sequences(
         values=stacked.reshape(len(stacked), -1),
@@ -260,14 +258,9 @@ def _check_widths(arrays: list[NDArray]) -> None:
         )
 
 
-def _are_arrays(elements: list) -> bool:
-    """Tell whether all are plain arrays: the rule where there are thousands of them."""
-    return set(map(type, elements)) == {np.ndarray}
-
-
 def _with_columns(elements: list) -> list[tuple[int, Any]]:
     """Return the sequences of a list that have columns, each behind its index."""
-    if _are_arrays(elements):
+    if are_arrays(elements):
         return []
     return [(index, element) for index, element in enumerate(elements) if hasattr(element, "columns")]
 
