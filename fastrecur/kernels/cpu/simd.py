@@ -4,8 +4,8 @@ Numba knows no vector registers, so this module gives it
 
 - a pointer (`pointer`, `offset`): kernels walk raw memory, because an array slice in a hot loop costs reference
   counting and a signed index costs a test;
-- a vector of `lanes(dtype)` numbers with ``+ - * /``, `load`, `store`, `splat`, `fma`, `select_less`, `copysign`
-  and the bit trick for 2^n (`power_of_two`); `copy` and `prefetch`.
+- a vector of `lanes(dtype)` numbers with ``+ - * /``, `load`, `store`, `splat`, `fma`, `select_less`, `copysign`,
+  `absolute`, tables in a register (`look_up`) and the bit trick for 2^n (`power_of_two`); `copy` and `prefetch`.
 
 Everything else is ordinary Python under ``njit``. A vector is as wide as the host's registers; every lane is
 computed alone and in one order, so that its bits depend on neither its place nor its neighbours.
@@ -21,7 +21,7 @@ from numba.core.errors import TypingError
 from numba.core.extending import intrinsic, overload, register_model
 from numba.extending import lower_builtin, type_callable
 
-from fastrecur.kernels.cpu.target import HAS_FMA, VECTOR_BYTES
+from fastrecur.kernels.cpu.target import HAS_FMA, INSTRUCTION_SET, VECTOR_BYTES
 
 INT64 = ir.IntType(64)
 
@@ -243,19 +243,68 @@ def select_less(typingctx, a, b, yes, no):
 
 
 @intrinsic
-def power_of_two(typingctx, shifted):
-    """2^n from n + 1.5 * 2^m + bias (m = 23 or 52 mantissa bits): the low bits, moved to the exponent.
+def absolute(typingctx, a):
+    """``a`` without its signs."""
 
-    n from -bias to bias + 1 is right: the ends give 0 and infinity.
+    def codegen(context, builder, signature, args):
+        return _call(builder, "fabs", a, args)
+
+    return a(a), codegen
+
+
+#: LLVM's name of the instruction that looks float32 numbers up in a table of one register, by the low bits of integers.
+_LOOK_UP = {"AVX-512": "llvm.x86.avx512.permvar.sf.512", "AVX2": "llvm.x86.avx2.permps"}.get(INSTRUCTION_SET)
+
+#: Numbers of a table of float32 that `look_up` takes: AVX2's, with AVX-512 too, so that the two give the same bits.
+ENTRIES = 8 if _LOOK_UP else 1
+
+
+def _check_table(vector, table):
+    if table.count not in (1, ENTRIES if vector.dtype == types.float32 else 1):
+        raise TypingError(f"look_up() and power_of_two() take one number, or {ENTRIES} of float32")
+
+
+def _ir_look_up(context, builder, vector, table, args):
+    integers, numbers = args
+    numbers = [builder.extract_value(numbers, k) for k in range(table.count)]
+    numbers = [context.cast(builder, number, table.dtype, vector.dtype) for number in numbers]
+    if table.count == 1:
+        return ir_splat(builder, vector, numbers[0])
+    register = ir.Constant(ir_vector(vector), ir.Undefined)
+    for lane in range(vector.lanes):
+        register = builder.insert_element(register, numbers[lane % table.count], ir.IntType(32)(lane))
+    kinds = [ir_vector(vector), _ir_int_vector(vector)]
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kinds[0], kinds), _LOOK_UP)
+    return builder.call(function, [register, builder.bitcast(integers, kinds[1])])
+
+
+@intrinsic
+def look_up(typingctx, shifted, table):
+    """Numbers out of a tuple of 1 or `ENTRIES` (float32) numbers: in each lane the one at its low bits."""
+    _check_table(shifted, table)
+    return shifted(shifted, table), lambda context, builder, signature, args: _ir_look_up(
+        context, builder, shifted, table, args
+    )
+
+
+@intrinsic
+def power_of_two(typingctx, shifted, table):
+    """2^(n / K) from n + 1.5 * 2^m (m = 23 or 52 mantissa bits), and a table for `look_up` of K numbers.
+
+    Its number j is 2^(j / K) in which j is taken from the lowest bits of the exponent and the highest of the mantissa:
+    there n is added. n from -bias * K to (bias + 1) * K is right, but for subnormal results: the ends give 0 and
+    infinity.
     """
-    mantissa = 23 if shifted.dtype == types.float32 else 52
+    _check_table(shifted, table)
+    places = (23 if shifted.dtype == types.float32 else 52) - (table.count.bit_length() - 1)
 
     def codegen(context, builder, signature, args):
         integers = _ir_int_vector(shifted)
-        bits = builder.bitcast(args[0], integers)
-        return builder.bitcast(builder.shl(bits, ir.Constant(integers, [mantissa] * shifted.lanes)), args[0].type)
+        n = builder.shl(builder.bitcast(args[0], integers), ir.Constant(integers, [places] * shifted.lanes))
+        entries = builder.bitcast(_ir_look_up(context, builder, shifted, table, args), integers)
+        return builder.bitcast(builder.add(entries, n), args[0].type)
 
-    return shifted(shifted), codegen
+    return shifted(shifted, table), codegen
 
 
 def _define_operator(function, instruction):

@@ -196,8 +196,6 @@ def test_clamp_keeps_nan(dtype):
     np.testing.assert_array_equal(out[:n], np.clip(x, -2.0, 3.0)[:n])
 
 
-def test_parts_of_exp_exist_only_in_compiled_code():
-    with pytest.raises(NotImplementedError):
-        activations.exp_parts(1.0, 1.0)
+def test_constants_of_a_dtype_exist_only_in_compiled_code():
     with pytest.raises(NotImplementedError):
         activations._limits(1.0)

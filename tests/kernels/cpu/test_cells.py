@@ -168,7 +168,8 @@ def by_kernels(problems, dtype, n_threads=1, dy=True, dstate=True, need_dx=True,
     return results
 
 
-def assert_close(actual, expected, dtype):
+def assert_close(actual, expected, dtype, growth=1.0):
+    """``growth``: of what the recurrent product reads, and so of its error."""
     absolute, relative = TOLERANCE[dtype]
     assert actual.keys() == expected.keys()
     for name, array in actual.items():
@@ -177,7 +178,7 @@ def assert_close(actual, expected, dtype):
         error = array - expected[name]
         if name == "y" or name.startswith("final"):
             largest = max(1.0, np.abs(expected[name]).max())  # relu has no bound
-            assert np.abs(error).max() <= absolute * largest, name
+            assert np.abs(error).max() <= growth * absolute * largest, name
         else:
             for d in range(len(array)):
                 assert np.linalg.norm(error[d]) <= relative * np.linalg.norm(expected[name][d]), (
@@ -223,7 +224,7 @@ def test_recurrent_dropout_equals_the_reference(cell, size, equal, dtype):
     lengths = (5,) * n_rows if equal else ragged(n_rows, 6)
     expected = by_reference(cell, lengths, n_features, n_hidden, HALF)
     problems = make(cell, lengths, n_features, n_hidden)
-    assert_close(by_kernels(problems, dtype, dropout=HALF), expected, dtype)
+    assert_close(by_kernels(problems, dtype, dropout=HALF), expected, dtype, growth=2.0)
 
 
 @each_dtype

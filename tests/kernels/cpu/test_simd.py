@@ -123,16 +123,64 @@ def test_select_less_takes_the_second_where_either_is_nan(dtype):
 
 
 @each_dtype
+def test_absolute(dtype):
+    a, _ = pairs(dtype)
+    run, out = elementwise(simd.absolute, 1), np.empty(lanes(dtype), dtype)
+    for row in a:
+        run(row, out)
+        np.testing.assert_array_equal(bits(out), bits(np.abs(row)))
+
+
+def with_table(function, table):
+    """``function`` of a vector and this table, as a compiled function of two arrays of one vector each."""
+
+    @compiled
+    def run(a, out):
+        store(pointer(out), 0, function(load(pointer(a), 0), table))
+
+    return run
+
+
+@each_dtype
 def test_power_of_two_from_the_lowest_to_the_highest(dtype):
     magic, bias = {"float32": (1.5 * 2.0**23, 127), "float64": (1.5 * 2.0**52, 1023)}[dtype]
-    run, n = elementwise(simd.power_of_two, 1), lanes(dtype)
+    run, n = with_table(simd.power_of_two, (1.0,)), lanes(dtype)
     exponents = np.resize(np.arange(-bias, bias + 2), (-(-(2 * bias + 2) // n), n))
     for powers in exponents:
         out = np.empty(n, dtype)
-        run((powers + magic + bias).astype(dtype), out)
+        run((powers + magic).astype(dtype), out)
         expected = np.ldexp(1.0, np.minimum(powers, bias)).astype(dtype)
         expected[powers == -bias], expected[powers == bias + 1] = 0.0, np.inf
         np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.skipif(simd.ENTRIES == 1, reason="no instruction looks numbers up")
+def test_fractional_power_of_two():
+    k, n = simd.ENTRIES, lanes("float32")
+    highest = np.exp2(np.arange(k) / k).astype("f").view(np.int32) - (np.arange(k, dtype=np.int32) << 23) // k
+    run, out = with_table(simd.power_of_two, tuple(highest.view("f").tolist())), np.empty(n, "f")
+    for powers in np.arange(-126 * k, 128 * k).reshape(-1, n):
+        run((powers + 1.5 * 2.0**23).astype("f"), out)
+        np.testing.assert_array_equal(out, np.exp2(powers / k).astype("f"))
+    run(np.full(n, 128 * k + 1.5 * 2.0**23, "f"), out)
+    assert np.isposinf(out).all()
+
+
+def test_look_up_takes_the_low_bits_whatever_the_rest():
+    k, n = simd.ENTRIES, lanes("float32")
+    table = tuple(float(j * j) for j in range(k))
+    run, out = with_table(simd.look_up, table), np.empty(n, "f")
+    for first in (0, 3, -70):
+        at = np.arange(first, first + n)
+        run((at + 1.5 * 2.0**23).astype("f"), out)
+        np.testing.assert_array_equal(out, np.array(table)[at % k])
+
+
+@each_dtype
+def test_a_table_has_one_number_or_those_of_a_register(dtype):
+    vector = np.zeros(lanes(dtype), dtype)
+    with pytest.raises(TypingError, match="take one number"):
+        with_table(simd.look_up, (1.0, 2.0))(vector, vector)
 
 
 @each_dtype
