@@ -21,6 +21,7 @@ that machine code of other sources is never found, and without a directory kerne
 
 import functools
 import hashlib
+import importlib.resources
 import tempfile
 import warnings
 from pathlib import Path
@@ -36,18 +37,34 @@ merged = functools.partial(inline, inline="always")
 
 @functools.cache
 def source_stamp():
-    """Hash of everything that decides the machine code: sources of the CPU's kernels, Numba, llvmlite."""
+    """Hash of everything that decides the machine code: sources of the CPU's kernels, Numba, llvmlite.
+
+    Of compiled files where there are no sources; None where there are no files at all, as in some frozen applications.
+    """
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    folder = Path(__file__).parent
-    for path in sorted((*folder.glob("*.py"), *folder.glob("cpu/*.py"))):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    package = importlib.resources.files("fastrecur.kernels")  # on disk, or in a zip file
+    try:
+        files = [(folder.name, file) for folder in (package, package / "cpu") for file in folder.iterdir()]
+    except OSError:
+        return None
+    files = sorted((folder, file.name, file) for folder, file in files if file.name.endswith((".py", ".pyc")))
+    for folder, name, file in files:
+        digest.update(f"{folder}/{name}".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16] if files else None
 
 
 @functools.cache
 def cache_directory():
-    """Directory of the compiled kernels, or None where none can be written (one warning)."""
+    """Directory of the compiled kernels, or None where there can be none (one warning)."""
+    if source_stamp() is None:
+        warnings.warn(
+            "fastrecur finds no files of its kernels, to tell those of other versions by, so that each process "
+            "compiles them anew.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
     root = numba.config.CACHE_DIR or AppDirs("fastrecur", appauthor=False).user_cache_dir
     folder = Path(root) / f"kernels-{source_stamp()}"
     try:

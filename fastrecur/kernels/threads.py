@@ -91,7 +91,7 @@ def _short_waits():
     try:
         yield
     finally:
-        del os.environ["GOMP_SPINCOUNT"]
+        os.environ.pop("GOMP_SPINCOUNT", None)  # another thread, that was here at the same time, may have been faster
 
 
 def _openmp_libraries():

@@ -85,7 +85,8 @@ class Head:
         w, bias = self._panels()
         shards = threads.even_shards(len(inputs), self.n_inputs * self.n_outputs, n_threads, multiple=TALL_2)
         with threads.shares(shards) as shards:
-            head.head_forward(w, bias, inputs, features, out, shards)
+            scratch = np.empty((len(shards) - 1, TALL_2 * 2 * self._lanes), self.dtype)
+            head.head_forward(w, bias, inputs, features, out, scratch, shards)
         return out
 
     def gradient(self, loss, inputs, rows, targets, weights, scale, grads, workspace, n_threads=1):

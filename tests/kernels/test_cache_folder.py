@@ -80,6 +80,34 @@ def test_an_upgrade_that_changes_only_a_helper_runs_no_stale_kernel(tmp_path, in
     assert run(tmp_path / "cache", install) == (before[0], 1, 0, before[3])
 
 
+def without_sources(install):
+    """Compiled files in the sources' place."""
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "-b", str(install)], check=True)
+    for source in install.rglob("*.py"):
+        source.unlink()
+    return install
+
+
+def zipped(install):
+    return shutil.make_archive(str(install), "zip", install)
+
+
+@pytest.mark.parametrize("packed", [without_sources, zipped])
+def test_an_upgrade_is_seen_without_sources_and_in_a_zip_file(tmp_path, install, packed):
+    newer = shutil.copytree(install, tmp_path / "newer")
+    helper = newer / "fastrecur" / "kernels" / "arithmetic.py"
+    helper.write_text(helper.read_text() + "ADDED = 1\n")
+    script = "from fastrecur.kernels.compile import source_stamp; print(source_stamp())"
+    stamps = []
+    for root in (packed(install), packed(newer)):
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        output = subprocess.run(
+            [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+        stamps.append(output.strip())
+    assert len(set(stamps) - {"None", ""}) == 2
+
+
 @pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64")
     or not set(AVX2.split(",")) <= set(get_host_cpu_features().split(",")),

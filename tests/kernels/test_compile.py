@@ -224,7 +224,7 @@ def sources(tmp_path, monkeypatch):
     """A copy of the kernels' folder, which the stamp is taken of."""
     folder = tmp_path / "kernels"
     shutil.copytree(Path(policy.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(policy, "__file__", str(folder / "compile.py"))
+    monkeypatch.setattr(policy.importlib.resources, "files", lambda package: folder)
     return folder
 
 
@@ -260,6 +260,14 @@ def append(path):
 def test_every_change_of_a_source_changes_the_stamp(sources, change):
     change(sources)
     assert stamp() != policy.source_stamp()
+
+
+def test_without_any_file_nothing_is_kept(sources, monkeypatch):
+    shutil.rmtree(sources)
+    assert stamp() is None
+    monkeypatch.setattr(policy, "source_stamp", lambda: None)
+    with pytest.warns(RuntimeWarning, match="no files of its kernels"):
+        assert policy.cache_directory.__wrapped__() is None
 
 
 @pytest.mark.parametrize("package", ["numba", "llvmlite"])

@@ -243,3 +243,32 @@ def test_python_threads_and_a_forked_child_survive(layer):
     if result.stdout.strip() == "unavailable":
         pytest.skip(f"Numba has no layer {layer} here")
     assert "survived" in result.stdout.split()  # before it Numba may tell what it thinks of a fork under tbb
+
+
+#: 5 outputs, fewer than a panel has: they go through scratch memory.
+SHARE_A_HEAP = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from fastrecur.network.head import Head
+from fastrecur.network.parameters import Parameters
+parameters = Parameters({"head_weight": (5, 64), "head_bias": (5,)}, np.dtype(np.float32))
+rng = np.random.default_rng(0)
+parameters.flat[:] = rng.normal(size=parameters.flat.size)
+head, x = Head(parameters, 64, 5), rng.normal(size=(256, 64)).astype(np.float32)
+expected = x @ parameters.arrays["head_weight"].T + parameters.arrays["head_bias"]
+def right(_):
+    return np.allclose(head.outputs(x, np.empty((256, 5), np.float32)), expected, atol=1e-4)
+with ThreadPoolExecutor(8) as pool:
+    assert all(pool.map(right, range(8000)))
+print("survived")
+"""
+
+
+def test_a_kernel_writes_to_no_memory_of_other_threads():
+    """With one heap for all threads (a setting of glibc's) what is written behind a free soon ends the process."""
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", SHARE_A_HEAP], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "survived"

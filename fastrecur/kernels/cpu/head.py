@@ -85,12 +85,11 @@ def _output_panels(shape, p, x, row, net, scratch, out):
 
 
 @inline
-def _output_rows(w, bias, inputs, features, out, begin, end):
+def _output_rows(w, bias, inputs, features, out, scratch, s, begin, end):
     n_panels, n_inputs, width = w.shape
     net = Panels(pointer(w), pointer(bias), n_panels, n_inputs, width, out.shape[1])
     x = Inputs(pointer(inputs), inputs.shape[1] * inputs.shape[2], inputs.shape[1], inputs.shape[2], features)
-    block = np.empty(TALL_2 * width, out.dtype)
-    scratch, target = pointer(block), pointer(out)
+    scratch, target = offset(pointer(scratch), s * scratch.shape[1]), pointer(out)
     if end - begin == 1:
         p = _output_panels(tile_shape(4, 2), 0, x, begin, net, scratch, target)
         p = _output_panels(tile_shape(2, 2), p, x, begin, net, scratch, target)
@@ -105,7 +104,7 @@ def _output_rows(w, bias, inputs, features, out, begin, end):
 
 
 @SharedKernel
-def head_forward(w, bias, inputs, features, out, shards):
+def head_forward(w, bias, inputs, features, out, scratch, shards):
     """out = x W^T + b.
 
     Parameters
@@ -117,8 +116,9 @@ def head_forward(w, bias, inputs, features, out, shards):
         S segments of ``features`` numbers.
     features : int
     out : array of shape (M, K)
+    scratch : array of shape (len(shards) - 1, TALL_2 * 2 W)
     shards : int64 array
         Bounds of the rows that each thread takes.
     """
     for s in prange(len(shards) - 1):
-        _output_rows(w, bias, inputs, features, out, shards[s], shards[s + 1])
+        _output_rows(w, bias, inputs, features, out, scratch, s, shards[s], shards[s + 1])

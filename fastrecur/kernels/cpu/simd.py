@@ -64,7 +64,11 @@ def _is_pointer(value):
 
 @intrinsic
 def pointer(typingctx, array):
-    """Pointer to the first number of a contiguous array. The caller keeps the array alive."""
+    """Pointer to the first number of a contiguous array, which somebody else keeps alive.
+
+    A kernel's arguments live as long as its call. An array made inside of it is freed behind its last mention, while
+    the pointer may still be in use: scratch comes from the caller.
+    """
     if not isinstance(array, types.Array) or array.layout != "C":
         raise TypingError("pointer() takes a C-contiguous array")
 

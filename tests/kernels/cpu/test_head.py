@@ -55,14 +55,19 @@ def test_outputs_in_any_shares(n_outputs, dtype):
     n_rows, n_inputs = 2 * ROW_BLOCK + 11, 9
     w, bias = pack(normal(0, dtype, n_outputs, n_inputs), normal(1, dtype, n_outputs))
     x = normal(2, dtype, n_rows, 1, n_inputs)
+
+    def forward(out, *bounds):
+        scratch = np.full((len(bounds) - 1, TALL_2 * w.shape[2]), np.nan, dtype)
+        head_forward(w, bias, x, n_inputs, out, scratch, np.array(bounds))
+
     whole = np.full((n_rows, n_outputs), np.nan, dtype)
-    head_forward(w, bias, x, n_inputs, whole, np.array([0, n_rows]))
+    forward(whole, 0, n_rows)
     assert np.isfinite(whole).all()
     out = np.full_like(whole, np.nan)
-    head_forward(w, bias, x, n_inputs, out, np.array([0, 1, 6, n_rows - 3, n_rows]))
+    forward(out, 0, 1, 6, n_rows - 3, n_rows)
     np.testing.assert_array_equal(out, whole)
     out[:] = np.nan
-    head_forward(w, bias, x, n_inputs, out, np.array([4, 9]))
+    forward(out, 4, 9)
     np.testing.assert_array_equal(out[4:9], whole[4:9])
     assert np.isnan(out[:4]).all()
     assert np.isnan(out[9:]).all()
