@@ -22,10 +22,12 @@ _PACKAGES = ("fastrecur", "numba", "llvmlite", "numpy", "scipy", "scikit-learn",
 
 
 def warmup(cells: Sequence[str] = ("rnn", "lstm", "gru"), dtypes: Sequence[str] = ("float32",)) -> None:
-    """Compile what `fit` and `predict` need, so that the first of them does not wait for it.
+    """Compile what `fit`, `predict` and streams need, so that the first of them does not wait for it.
 
     The kernels are kept on disk: once for an installation and a processor is enough, in the building of a container
-    image, say. It takes about ten seconds a cell; where the kernels lie on disk already, they are loaded.
+    image, say. It takes some 35 seconds for the first cell and 15 for the next ones; where the kernels lie on disk
+    already, they are loaded. Left out are embeddings, dropout, solvers other than Adam and pooling other than "last":
+    each compiles for up to a second when it is first met.
 
     Parameters
     ----------
@@ -47,19 +49,30 @@ def warmup(cells: Sequence[str] = ("rnn", "lstm", "gru"), dtypes: Sequence[str] 
         check_choice("cells", cell, _CELLS)
     for dtype in dtypes:
         check_choice("dtypes", dtype, ("float32", "float64"))
-    # Work for several threads, more time steps than prediction takes in one piece, and enough to look for gradients
-    # that vanish.
-    ragged = [np.zeros((length, 8)) for length in range(208, 144, -1)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for cell in cells:
             for dtype in dtypes:
-                for kind, y in (("Classifier", np.arange(64) % 2), ("Regressor", np.arange(64.0))):
-                    estimator = getattr(estimators, _CELLS[cell] + kind)
-                    for n_threads, kept in ((1, np.float32), (None, np.float64)):
-                        X = [x.astype(kept) for x in ragged]
-                        model = estimator(32, batch_size=64, max_iter=1, dtype=dtype, n_threads=n_threads)
-                        model.fit(X, y).predict(X)
+                for kind, labels in (("Classifier", np.arange(64) % 2), ("Regressor", np.arange(64.0))):
+                    _use(getattr(estimators, _CELLS[cell] + kind), labels, dtype)
+
+
+def _use(estimator: type, labels: np.ndarray, dtype: str) -> None:
+    """Fit and predict, on one thread and on several, in every form that Numba tells from others."""
+    # Work for several threads, more time steps than prediction takes in one piece, and enough to look for gradients
+    # that vanish.
+    lengths = range(208, 144, -1)
+    for n_threads, kept in ((1, np.float32), (None, np.float64)):
+        options = {"batch_size": 64, "max_iter": 1, "dtype": dtype, "n_threads": n_threads}
+        X, frozen = [np.zeros((length, 8), kept) for length in lengths], np.zeros((64, 208, 8), kept)
+        frozen.flags.writeable = False  # as of memory maps and data frames
+        model = estimator(32, **options).fit(X, labels)
+        for method in ("predict", "predict_proba"):
+            getattr(model, method, model.predict)(X)
+        model.predict(frozen)
+        model.predict_step(frozen[:1, 0], model.initial_state())
+        estimator(32, num_layers=2, bidirectional=True, **options).fit(X, labels)
+        estimator(32, return_sequences=True, **options).fit(X, [np.resize(labels, length) for length in lengths])
 
 
 def show_versions() -> None:

@@ -111,6 +111,8 @@ def array_or_elements(X: Any) -> tuple[Any, list | None]:
     [[1, 2], [3]]
     """
     dtype = getattr(X, "dtype", None)
+    if kind_of_frame(X) == "polars" and dtype is not None and dtype.is_nested():  # a Series of lists
+        X = X.to_list()
     if getattr(dtype, "kind", None) == "O" and getattr(X, "ndim", None) == 1:  # an object array, or a Series of arrays
         X = list(X)
     if not isinstance(X, list | tuple):

@@ -24,7 +24,14 @@ X = np.random.default_rng(0).normal(size=(90, 200, 3))
 for x in (X, X.astype(np.float32), list(X), [row[: 20 + i] for i, row in enumerate(X)], X[:, :5], X[:, :, 0]):
     for model, y in ((RNNClassifier, np.arange(90) % 3), (RNNRegressor, np.arange(90.0))):
         for hidden_size in (7, 40):
-            model(hidden_size, max_iter=2).fit(x, y).predict(x)
+            fitted = model(hidden_size, max_iter=2).fit(x, y)
+            fitted.predict(x)
+X.flags.writeable = False
+fitted = RNNClassifier(max_iter=2).fit(X, np.arange(90) % 3)
+fitted.predict_proba(X)
+fitted.predict_step(X[:1, 0], fitted.initial_state())
+for model, y in ((RNNClassifier, np.zeros((90, 200), int) + np.arange(200) % 3), (RNNRegressor, X)):
+    model(max_iter=1, num_layers=2, bidirectional=True, return_sequences=True).fit(X, y).predict(X)
 for info in pkgutil.walk_packages(fastrecur.kernels.__path__, "fastrecur.kernels."):
     for both in vars(importlib.import_module(info.name)).values():
         for f in (getattr(both, "alone", both), getattr(both, "shared", None)):

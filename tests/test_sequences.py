@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.preprocessing import StandardScaler
 
@@ -91,6 +92,10 @@ def test_arrays_in_a_list_are_ragged(container, lengths, width):
         ([pd.Series([1, 2]), pd.Series([3, 4])], "ragged"),
         ([pd.DataFrame({"a": [1, 2], "b": [0, 0]})], "ragged"),
         (pd.Series([np.array([1, 2]), np.array([3])]), "ragged"),
+        (pl.Series([[1, 2], [3]]), "ragged"),
+        (pl.Series([[[1, 2]], [[3, 4], [5, 6]]]), "ragged"),
+        (pl.Series([[1, 2], [3, 4]]), "table"),
+        (pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int64, 2)), "table"),
     ],
 )
 def test_layout_of_lists(X, layout):

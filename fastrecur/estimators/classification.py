@@ -5,6 +5,7 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
@@ -201,7 +202,7 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         return probabilities, state
 
     def predict_log_proba(self, X):
-        """Logarithm of `predict_proba`.
+        """Logarithm of `predict_proba`, finite where that is so small that it is 0.
 
         Parameters
         ----------
@@ -211,9 +212,8 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         -------
         log_probabilities : as `predict_proba`
         """
-        probabilities = self.predict_proba(X)
-        with np.errstate(divide="ignore"):
-            return [np.log(p) for p in probabilities] if isinstance(probabilities, list) else np.log(probabilities)
+        outputs, sequences = self._raw_outputs(X)
+        return self._laid_out(log_softmax(outputs, axis=1), sequences)
 
 
 def _as_classes(classes):

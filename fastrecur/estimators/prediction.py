@@ -1,6 +1,7 @@
 """What a fitted estimator does with sequences: outputs, states, streams."""
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
@@ -42,7 +43,21 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _raw_outputs(self, X):
         """Outputs of the head, (n, K) or (S, K), and the sequences."""
         sequences, n_threads = self._sequences(X)
-        return self._fitted_model().outputs(sequences, n_threads), sequences
+        outputs = self._fitted_model().outputs(sequences, n_threads)
+        return self._refuse_overflow(outputs, sequences.lengths), sequences
+
+    def _refuse_overflow(self, values, lengths, name="X"):
+        """``values``, one a sequence of these ``lengths`` or one a time step, unless the network's sums overflowed."""
+        if get_config()["assume_finite"] or np.isfinite(values).all():
+            return values
+        row = np.flatnonzero(~np.isfinite(values).all(axis=1))[0]
+        sequence = row if len(values) == len(lengths) else np.searchsorted(np.cumsum(lengths), row, side="right")
+        dtype = self._architecture["dtype"]
+        remedy = f"Scale {name} as for fit" + (", or fit with dtype='float64'." if dtype == "float32" else ".")
+        raise ValueError(
+            f"{name} holds values so large, first in sequence {sequence}, that the sums of the network are beyond "
+            f"{dtype}. {remedy}"
+        )
 
     @property
     def _has_step_targets(self):
@@ -70,7 +85,7 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             As from `predict`.
         """
         sequences, n_threads = self._sequences(X)
-        return self._fitted_model().pooled(sequences, n_threads)
+        return self._refuse_overflow(self._fitted_model().pooled(sequences, n_threads), sequences.lengths)
 
     @property
     def _n_features_out(self):
@@ -94,7 +109,8 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             As from `predict`.
         """
         sequences, n_threads = self._sequences(X)
-        return sequences.unstack(self._fitted_model().hidden_states(sequences, n_threads))
+        states = self._fitted_model().hidden_states(sequences, n_threads)
+        return sequences.unstack(self._refuse_overflow(states, sequences.lengths))
 
     def initial_state(self, n_sequences=1):
         """State of `n_sequences` streams of which nothing has been seen.
@@ -164,7 +180,8 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             raise TypeError(f"state must come from initial_state() or predict_step(), found a {type(state).__name__}.")
         if state.of_fit != self._of_fit():
             raise ValueError("state belongs to another network or fit. Begin with initial_state() of this estimator.")
-        return state.step(x_t)
+        outputs, state = state.step(x_t)
+        return self._refuse_overflow(outputs, np.ones(len(outputs), int), "x_t"), state
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of a classifier, R^2 of a regressor; with ``return_sequences`` over all valid time steps.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastrecur.estimators.regression import SequenceRegressor
+from fastrecur.estimators.targets import as_dtype_of_x
 from fastrecur.kernels.cpu.losses import QuantileTargets
 from fastrecur.network.gradient import Targets
 
@@ -94,6 +95,5 @@ class SequenceQuantileRegressor(SequenceRegressor):
         if self.quantiles is None:
             return super()._decoded(outputs, dtype)
         values = np.sort(outputs.reshape(len(outputs), len(self._y_mean), -1), axis=2)
-        y = values * self._y_scale[:, np.newaxis] + self._y_mean[:, np.newaxis]
-        y = y.astype(np.float32 if dtype == np.float32 else np.float64)
+        y = as_dtype_of_x(values * self._y_scale[:, np.newaxis] + self._y_mean[:, np.newaxis], dtype)
         return y[:, 0] if self._y_ndim == 1 else y

@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 
 from fastrecur.estimators.base import RecurrentEstimator
 from fastrecur.estimators.prediction import SequencePredictor
-from fastrecur.estimators.targets import check_finite_targets
+from fastrecur.estimators.targets import as_dtype_of_x, check_finite_targets
 
 
 def _deviation(centred, weights, size):
@@ -116,7 +116,7 @@ class SequenceRegressor(SequencePredictor, RegressorMixin, RecurrentEstimator):
 
     def _decoded(self, outputs, dtype):
         """Targets of outputs, as the y of `fit`."""
-        y = (outputs * self._y_scale + self._y_mean).astype(np.float32 if dtype == np.float32 else np.float64)
+        y = as_dtype_of_x(outputs * self._y_scale + self._y_mean, dtype)
         return y[:, 0] if self._y_ndim == 1 else y
 
     def _metric(self, y, predicted, weights):

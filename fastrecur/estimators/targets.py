@@ -109,3 +109,18 @@ def _is_missing(value):
         return value is None or bool(value != value) or (isinstance(value, float) and abs(value) == np.inf)
     except (TypeError, ValueError):  # of pandas.NA nobody knows whether it equals itself
         return True
+
+
+def as_dtype_of_x(y, dtype):
+    """Predictions, float64, in the dtype of X: float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If float32 cannot hold them.
+    """
+    if dtype != np.float32:
+        return y
+    if np.abs(y).max(initial=0.0) > np.finfo(np.float32).max:
+        raise ValueError("The predictions are beyond float32, the dtype of X. Pass X as float64.")
+    return y.astype(np.float32)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import is_classifier
 
 from fastrecur import GRUClassifier, GRURegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor
@@ -126,3 +127,47 @@ def test_probabilities(cls):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(np.exp(estimator.predict_log_proba(X)), probabilities, rtol=1e-6)
     assert_same_bits(estimator.predict(X), estimator.classes_[probabilities.argmax(axis=1)])
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_log_probabilities_are_finite_where_probabilities_are_zero(return_sequences):
+    X = make_array()
+    y = X[:, :, 0] > 0 if return_sequences else make_targets(LSTMClassifier, X)
+    estimator = make_estimator(LSTMClassifier, return_sequences=return_sequences).fit(X, y)
+    estimator.weights_["head_weight"] *= 10_000
+    probabilities, logarithms = estimator.predict_proba(X), estimator.predict_log_proba(X)
+    assert (probabilities == 0).any()
+    assert np.isfinite(logarithms).all()
+    np.testing.assert_allclose(np.exp(logarithms), probabilities, rtol=1e-4, atol=1e-37)
+
+
+# --- what leaves a dtype's range -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [RNNClassifier, RNNRegressor])
+def test_what_overflows_is_refused(cls):
+    X, options = make_ragged(), {"nonlinearity": "relu", "init": "pytorch"}
+    X[5] = np.full_like(X[5], 3e38)
+    estimator = make_estimator(cls, **options).fit(X[:5], make_targets(cls, X[:5]))
+    estimator.weights_["weight_ih_l0"][0] = 1.0  # three times 3e38
+    methods = ["predict", "transform", "hidden_states"]
+    methods += ["predict_proba", "predict_log_proba"] if is_classifier(estimator) else []
+    for method in methods:
+        with pytest.raises(ValueError, match=r"^X holds values so large, first in sequence 5.* float32.*float64"):
+            getattr(estimator, method)(X)
+    with config_context(assume_finite=True):
+        assert not np.isfinite(estimator.transform(X)).all()
+    with pytest.raises(ValueError, match=r"^x_t holds values so large"):
+        estimator.predict_step(X[5][:1], estimator.initial_state())
+    each_step = make_estimator(cls, return_sequences=True, **options).fit(X[:5], [x[:, 0] > 0 for x in X[:5]])
+    each_step.weights_["weight_ih_l0"][0] = 1.0
+    with pytest.raises(ValueError, match="first in sequence 5"):
+        each_step.predict(X)
+
+
+def test_predictions_beyond_the_dtype_of_x_are_refused():
+    X = make_array().astype(np.float32)
+    regressor = make_estimator(GRURegressor).fit(X, np.linspace(1e38, 1e39, len(X)))
+    with pytest.raises(ValueError, match=r"beyond float32, the dtype of X\. Pass X as float64"):
+        regressor.predict(X)
+    assert regressor.predict(X.astype(float)).max() > 3.5e38
