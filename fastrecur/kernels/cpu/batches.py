@@ -4,7 +4,6 @@ from numba import prange
 
 from fastrecur.kernels.compile import SharedKernel, inline, kernel
 from fastrecur.kernels.cpu.simd import copy, offset, pointer, prefetch
-from fastrecur.kernels.cpu.target import CACHE_LINE
 from fastrecur.kernels.steps import AT, ROWS
 
 #: Lines this many bytes apart share a set of the level 1 cache: rows written so far apart drive each other out.
@@ -18,13 +17,6 @@ _STEPS_AHEAD = 4
 
 
 @inline
-def _ask(values, itemsize, first, count):
-    """Prefetch the ``count`` numbers from ``first`` on."""
-    for k in range(first, first + count, CACHE_LINE // itemsize):
-        prefetch(values, k)
-
-
-@inline
 def _gather_steps(values, starts, apart, steps, out, begin, end):
     n_features, n_steps = values.shape[1], len(steps)
     source, target = pointer(values), pointer(out)
@@ -34,13 +26,13 @@ def _gather_steps(values, starts, apart, steps, out, begin, end):
         # As the values lie, sequence after sequence or step after step: the processor sees the next ones coming.
         for b in range(begin, min(end, steps[first, ROWS])):
             if in_conflict:
-                _ask(source, values.itemsize, (starts[b] + first + at_once) * n_features, at_once * n_features)
+                prefetch(source, (starts[b] + first + at_once) * n_features, at_once * n_features)
             for t in range(first, min(first + at_once, n_steps)):
                 if steps[t, ROWS] <= b:
                     break
                 x = offset(source, (starts[b] + t * apart) * n_features)
                 if apart > 1:
-                    _ask(x, values.itemsize, _STEPS_AHEAD * apart * n_features, n_features)
+                    prefetch(x, _STEPS_AHEAD * apart * n_features, n_features)
                 copy(offset(target, (steps[t, AT] + b) * n_features), x, n_features)
 
 

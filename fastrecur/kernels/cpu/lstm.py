@@ -17,7 +17,7 @@ from fastrecur.kernels.cpu.recurrence import (
     forward_rows,
     has_few_rows,
     implement,
-    line_if_far,
+    lie_far,
     panel_ahead,
     panel_pair,
     panel_rows,
@@ -56,18 +56,17 @@ def _cells(count, z, z_stride, lanes, c_prev, c, c_stride, h, h_stride):
 @inline
 def _ask_to_write(p, first, last):
     """Prefetch where gates and states of a panel's rows ``first..last`` go: they are written after the products."""
-    for k in range(first * p.z_stride, last * p.z_stride, p.line):
-        prefetch_to_write(p.z, k)
+    prefetch_to_write(p.z, first * p.z_stride, (last - first) * p.z_stride)
     for r in range(first, last):
-        prefetch_to_write(p.c, r * p.c_stride)
-        prefetch_to_write(p.h, r * p.h_stride)
+        prefetch_to_write(p.c, r * p.c_stride, p.units)
+        prefetch_to_write(p.h, r * p.h_stride, p.units)
 
 
 @inline
 def _tiles(shape, r, rows, p):
     """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     while r + len(shape) <= rows:
-        if p.line > 0:
+        if p.far:
             _ask_to_write(p, r, r + len(shape))
         z = offset(p.z, r * p.z_stride)
         if p.ahead:
@@ -202,8 +201,8 @@ implement(cell_gradient, LSTMCell, _cell_gradient)
 
 @merged
 def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s):
-    units, line = gates.shape[2] // 4, line_if_far(gates, h)
-    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, mask, line)
+    units, far = gates.shape[2] // 4, lie_far(gates, h)
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, mask, far)
     backward_rows(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 

@@ -12,7 +12,7 @@ from numba.extending import overload
 from fastrecur.kernels.compile import SharedKernel, inline, merged
 from fastrecur.kernels.cpu.panels import unpack_panel
 from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, splat, store
-from fastrecur.kernels.cpu.target import CACHE_LINE, MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
+from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import panel_dot, tall_rows, tile_dot, tile_load, tile_shape, tile_store, tile_zero
 
 #: Packed rows in one block of the sum of the weight gradients, and less than twice as many where there are few: a
@@ -42,7 +42,7 @@ class Inputs(NamedTuple):
 class Gates(NamedTuple):
     """Gate gradients that a product sums over: ``panels`` pieces of ``width`` numbers for each row.
 
-    ``line``: numbers of a cache line, for gates that lie far away and are asked for a piece ahead; 0 for near ones.
+    ``far``: whether they lie so far away that they are asked for a piece ahead.
     """
 
     data: object
@@ -50,7 +50,7 @@ class Gates(NamedTuple):
     panels: int
     panel_stride: int
     width: int
-    line: int
+    far: bool
 
 
 @inline
@@ -80,8 +80,7 @@ def panel_features(acc, inputs, row, w, w_panel, w_stride):
 def _ask_ahead(rows, piece, gates):
     """Prefetch a piece: the rows of a tile are too short for the processor to see a pattern in them."""
     for r in range(rows):
-        for j in range(0, gates.width, gates.line):
-            prefetch(piece, r * gates.row_stride + j)
+        prefetch(piece, r * gates.row_stride, gates.width)
 
 
 @inline
@@ -91,7 +90,7 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride)
         acc = tile_load(shape, target, out_stride) if keep else tile_zero(shape, target)
         for p in range(gates.panels):
             piece = offset(gates.data, r * gates.row_stride + p * gates.panel_stride)
-            if gates.line > 0:
+            if gates.far:
                 _ask_ahead(len(shape), offset(piece, gates.panel_stride), gates)
             acc = tile_dot(
                 acc, piece, gates.row_stride, 1, offset(w, p * gates.width * w_stride), w_stride, gates.width
@@ -142,9 +141,9 @@ def transposed_product(rows, keep, out, out_stride, gates, w, n_panels, pair):
 def _input_gradient_rows(gates, w, first, keep, dx, begin, end):
     panels, n_rows, width = gates.shape
     n_panels, n_sum, pair = w.shape
-    stride, line = dx.shape[1], CACHE_LINE // dx.itemsize if gates.size * gates.itemsize > FAR else 0
+    stride, far = dx.shape[1], gates.size * gates.itemsize > FAR
     for r in range(begin, end, ROW_BLOCK):
-        dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels, line)
+        dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels, far)
         out = offset(pointer(dx), r * stride)
         rows = min(ROW_BLOCK, end - r)
         if pair * w.itemsize == VECTOR_BYTES:  # few features: one vector holds them all

@@ -14,7 +14,7 @@ from numba.extending import overload
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Inputs, tile_features
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
-from fastrecur.kernels.cpu.target import CACHE_LINE, VECTOR_BYTES
+from fastrecur.kernels.cpu.target import VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tile_load, tile_store
 from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
 
@@ -93,7 +93,7 @@ class Forward(NamedTuple):
     mask: object
     mask_stride: int
     lanes: int
-    line: int
+    far: bool
     dropped: bool
     record: bool
     ahead: bool
@@ -118,14 +118,14 @@ class Panel(NamedTuple):
     c_stride: int
     z: object
     z_stride: int
-    line: int
+    far: bool
     ahead: bool
 
 
 @inline
-def line_if_far(gates, h):
-    """Numbers of a cache line, where the gates of a batch are too many to lie near the processor; else 0."""
-    return CACHE_LINE // gates.itemsize if h.shape[1] * gates.size * gates.itemsize > FAR else 0
+def lie_far(gates, h):
+    """Whether the gates of a batch are too many to lie near the processor: they are asked for ahead of time."""
+    return h.shape[1] * gates.size * gates.itemsize > FAR
 
 
 @inline
@@ -165,7 +165,7 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         mask=pointer(mask),
         mask_stride=mask.shape[1],
         lanes=VECTOR_BYTES // h.itemsize,
-        line=line_if_far(gates, h),
+        far=lie_far(gates, h),
         dropped=len(mask) > 0,
         record=record,
         ahead=ahead,
@@ -199,7 +199,7 @@ def _panel(net, p, base, row, before, after, c_before, c_after):
         c_stride=net.c_stride,
         z=offset(net.gates, p * net.gates_panel + (row - base) * net.gates_row),
         z_stride=net.gates_row,
-        line=net.line,
+        far=net.far,
         ahead=net.ahead,
     )
 

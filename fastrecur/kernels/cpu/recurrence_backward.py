@@ -25,7 +25,7 @@ def cell_gradient(cell, net, z, now):
 class Backward(NamedTuple):
     """Buffers of a backward call, as pointers and strides. ``dy_stride`` 0: nothing comes from above.
 
-    ``line``: numbers of a cache line, for gates that lie far away and are asked for some rows ahead; 0 for near ones.
+    ``far``: whether the gates lie so far away that they are asked for some rows ahead.
 
     With ``keep`` a cell leaves in ``kept`` what of dh reaches the step before past the recurrent product. It is dh
     itself, which the product adds to, unless h is ``dropped``: then the product alone takes the mask.
@@ -47,7 +47,7 @@ class Backward(NamedTuple):
     kept: object
     mask: object
     lanes: int
-    line: int
+    far: bool
     dropped: bool
     w_hidden: object
     n_transposed: int
@@ -58,7 +58,7 @@ class Backward(NamedTuple):
 
 
 @inline
-def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep, kept, mask, line=0):
+def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep, kept, mask, far=False):
     """`Backward` of a call's arrays."""
     n_panels, n_packed, gates_width = gates.shape
     n_transposed, n_sum, pair = w_hidden.shape
@@ -82,7 +82,7 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
         kept=pointer(kept),
         mask=pointer(mask),
         lanes=VECTOR_BYTES // h.itemsize,
-        line=line,
+        far=far,
         dropped=len(mask) > 0,
         w_hidden=pointer(w_hidden),
         n_transposed=n_transposed,
@@ -108,12 +108,10 @@ class Now(NamedTuple):
 def _ask_ahead(net, row):
     """Prefetch gates and dy of `ROWS_AHEAD` rows: pieces too short for the processor to see a pattern in them."""
     for p in range(net.n_panels):
-        gates = offset(net.gates, p * net.gates_panel + row * net.gates_row)
-        for k in range(0, ROWS_AHEAD * net.gates_row, net.line):
-            prefetch(gates, k)
+        prefetch(net.gates, p * net.gates_panel + row * net.gates_row, ROWS_AHEAD * net.gates_row)
         if net.dy_stride > 0:
             for r in range(row, row + ROWS_AHEAD):
-                prefetch(net.dy, r * net.dy_stride + p * net.units)
+                prefetch(net.dy, r * net.dy_stride + p * net.units, net.units)
 
 
 @merged
@@ -124,7 +122,7 @@ def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_p
     """
     for r in range(first, last):
         row, previous = at + r, before + r - first
-        if net.line > 0 and r % ROWS_AHEAD == 0 and last - first >= ROWS_AHEAD:
+        if net.far and r % ROWS_AHEAD == 0 and last - first >= ROWS_AHEAD:
             further = 0 if r + ROWS_AHEAD < last else next_step - (last - first)
             _ask_ahead(net, row + ROWS_AHEAD + further)
         for p in range(first_panel, last_panel):
@@ -162,7 +160,7 @@ def backward_rows(cell, net, steps, n_rows, begin, end):
             gradient_run(cell, net, first, last, at, before, n_rows, 0, net.n_panels, next_step)
         rows = min(end, steps[s, ROWS]) - begin
         dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
-        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)
+        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, False)
         dh = offset(net.dh, begin * net.c_stride)
         if net.dropped and net.keep:
             for k in range(rows * net.c_stride):

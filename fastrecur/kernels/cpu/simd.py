@@ -21,7 +21,7 @@ from numba.core.errors import TypingError
 from numba.core.extending import intrinsic, overload, register_model
 from numba.extending import lower_builtin, type_callable
 
-from fastrecur.kernels.cpu.target import HAS_FMA, INSTRUCTION_SET, VECTOR_BYTES
+from fastrecur.kernels.cpu.target import CACHE_LINE, HAS_FMA, INSTRUCTION_SET, VECTOR_BYTES
 
 INT64 = ir.IntType(64)
 
@@ -159,25 +159,30 @@ def copy(typingctx, target, source, count):
 
 
 def _prefetch(base, write):
+    numbers_of_a_line = CACHE_LINE // ir_align(base.dtype)
+
     def codegen(context, builder, signature, args):
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        address = builder.bitcast(ir_element(builder, base, args[0], args[1]), byte)
-        builder.call(function, [address, *(ir.IntType(32)(flag) for flag in (write, 3, 1))])  # all levels, data
+        numbers, first, count = args
+        end = builder.add(first, count)
+        with cgutils.for_range_slice(builder, first, end, INT64(numbers_of_a_line), INT64) as (index, _):
+            address = builder.bitcast(ir_element(builder, base, numbers, index), byte)
+            builder.call(function, [address, *(ir.IntType(32)(flag) for flag in (write, 3, 1))])  # all levels, data
         return context.get_dummy_value()
 
-    return types.void(base, types.intp), codegen
+    return types.void(base, types.intp, types.intp), codegen
 
 
 @intrinsic
-def prefetch(typingctx, base, index):
-    """Ask for the cache line of ``base[index]``, to be read soon."""
+def prefetch(typingctx, base, first, count):
+    """Ask for the cache lines of ``count`` numbers from ``base[first]`` on, to be read soon."""
     return _prefetch(base, 0)
 
 
 @intrinsic
-def prefetch_to_write(typingctx, base, index):
+def prefetch_to_write(typingctx, base, first, count):
     """`prefetch` what is to be written too: other cores then give their copies of it up."""
     return _prefetch(base, 1)
 

@@ -30,7 +30,6 @@ import numpy as np
 from fastrecur.kernels import arithmetic
 from fastrecur.kernels.compile import inline, kernel
 from fastrecur.kernels.cpu.simd import offset, pointer, prefetch_to_write
-from fastrecur.kernels.cpu.target import CACHE_LINE
 
 #: Pieces of the vector in front of the table: weights, biases.
 DENSE = 2
@@ -60,12 +59,11 @@ def _piece(index, layout, rows):
 
 
 @inline
-def _ask_ahead(index, layout, rows, numbers, line):
+def _ask_ahead(index, layout, rows, numbers):
     """Prefetch the row of the table that is the piece `ROWS_AHEAD` behind ``index``, out of ``numbers``."""
     if index + ROWS_AHEAD < DENSE + len(rows):
         start, _, n, _ = _piece(index + ROWS_AHEAD, layout, rows)
-        for i in range(start, start + n, line):
-            prefetch_to_write(numbers, i)
+        prefetch_to_write(numbers, start, n)
 
 
 @inline
@@ -107,15 +105,15 @@ def adam_step(
     """
     norm = global_norm(gradient, layout, rows)
     scale = _clipping(norm, max_norm)
-    kind, line = parameters.dtype.type, CACHE_LINE // parameters.itemsize
+    kind = parameters.dtype.type
     correction = math.sqrt(1.0 - beta_2**step)
     size, root, epsilon = kind(rate / (1.0 - beta_1**step)), kind(1.0 / correction), kind(epsilon)
     add_1, keep_2, add_2 = kind(1.0 - beta_1), kind(beta_2), kind(1.0 - beta_2)
     scale = kind(scale)
     for index in range(DENSE + len(rows)):
-        _ask_ahead(index, layout, rows, pointer(parameters), line)
-        _ask_ahead(index, layout, rows, pointer(first), line)
-        _ask_ahead(index, layout, rows, pointer(second), line)
+        _ask_ahead(index, layout, rows, pointer(parameters))
+        _ask_ahead(index, layout, rows, pointer(first))
+        _ask_ahead(index, layout, rows, pointer(second))
         start, at, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays and not decoupled else 0.0)
         keep = kind(1.0 - rate * decay if decays and decoupled else 1.0)
@@ -135,12 +133,12 @@ def rmsprop_step(parameters, gradient, layout, rows, max_norm, decay, square, ra
     """One step of RMSprop (Tieleman and Hinton, 2012), in PyTorch's form: epsilon outside of the root."""
     norm = global_norm(gradient, layout, rows)
     scale = _clipping(norm, max_norm)
-    kind, line = parameters.dtype.type, CACHE_LINE // parameters.itemsize
+    kind = parameters.dtype.type
     scale, size, epsilon = kind(scale), kind(rate), kind(epsilon)
     keep, add = kind(smoothing), kind(1.0 - smoothing)
     for index in range(DENSE + len(rows)):
-        _ask_ahead(index, layout, rows, pointer(parameters), line)
-        _ask_ahead(index, layout, rows, pointer(square), line)
+        _ask_ahead(index, layout, rows, pointer(parameters))
+        _ask_ahead(index, layout, rows, pointer(square))
         start, at, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays else 0.0)
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), at)
@@ -155,11 +153,11 @@ def sgd_step(parameters, gradient, layout, rows, max_norm, decay, velocity, rate
     """One step of gradient descent with Nesterov's momentum, in PyTorch's form."""
     norm = global_norm(gradient, layout, rows)
     scale = _clipping(norm, max_norm)
-    kind, line = parameters.dtype.type, CACHE_LINE // parameters.itemsize
+    kind = parameters.dtype.type
     scale, size, momentum = kind(scale), kind(rate), kind(momentum)
     for index in range(DENSE + len(rows)):
-        _ask_ahead(index, layout, rows, pointer(parameters), line)
-        _ask_ahead(index, layout, rows, pointer(velocity), line)
+        _ask_ahead(index, layout, rows, pointer(parameters))
+        _ask_ahead(index, layout, rows, pointer(velocity))
         start, at, n, decays = _piece(index, layout, rows)
         penalty = kind(decay if decays else 0.0)
         p, g = offset(pointer(parameters), start), offset(pointer(gradient), at)

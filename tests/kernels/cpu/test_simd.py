@@ -10,7 +10,7 @@ from numba.core.errors import TypingError
 
 from fastrecur.kernels.cpu import simd
 from fastrecur.kernels.cpu.simd import copy as simd_copy
-from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, store
+from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, prefetch_to_write, store
 from fastrecur.kernels.cpu.target import HAS_FMA, VECTOR_BYTES
 
 SPECIAL = [np.nan, -np.inf, np.inf, -0.0, 0.0, 1.0, -1.0, 2.5, -3.0, 1e-30, -1e30]
@@ -268,7 +268,8 @@ def test_copy_converts_and_touches_no_more(dtype, source, count):
 def test_prefetch_changes_nothing(dtype):
     @compiled
     def run(a):
-        prefetch(pointer(a), 3)
+        prefetch(pointer(a), 3, 4)
+        prefetch_to_write(pointer(a), 0, 1000)
 
     a = np.arange(8, dtype=dtype)
     run(a)
