@@ -13,6 +13,10 @@ from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 from fastrecur.kernels.steps import AT, ROWS
 
+#: Rows of the batch that walk through time together: between the gate gradients of a step and the products that read
+#: them, those of more rows leave the level 2 cache.
+ROWS_TOGETHER = 192
+
 #: `gradient_run` asks for what it reads so many rows ahead, and for so many rows at a time.
 ROWS_AHEAD = 4
 
@@ -152,7 +156,17 @@ def _mask_gradient(net, first, last):
 
 @merged
 def backward_rows(cell, net, steps, n_rows, begin, end):
-    """The rows ``begin..end`` of the batch back through all steps: gate gradients, then dh of the step before."""
+    """The rows ``begin..end`` of the batch back through all steps, about `ROWS_TOGETHER` at a time."""
+    n_parts = -(-(end - begin) // ROWS_TOGETHER)
+    for part in range(n_parts):
+        first = begin + (end - begin) * part // n_parts
+        last = begin + (end - begin) * (part + 1) // n_parts
+        _rows_together(cell, net, steps, n_rows, first, last)
+
+
+@merged
+def _rows_together(cell, net, steps, n_rows, begin, end):
+    """Gate gradients of each step, then dh of the step before."""
     for s in range(len(steps) - 1, -1, -1):
         at = steps[s, AT]
         next_step = steps[max(s - 1, 0), AT] - at

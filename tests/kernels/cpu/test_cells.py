@@ -12,6 +12,7 @@ import pytest
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import lstm
+from fastrecur.kernels.cpu.recurrence_backward import ROWS_TOGETHER
 from fastrecur.network.dropout import Dropout
 from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, recurrent_shapes, suffix
@@ -205,6 +206,13 @@ def test_forward_and_gradients_equal_the_reference(cell, size, equal, dtype):
     lengths = (5,) * n_rows if equal else ragged(n_rows, 6)
     expected = by_reference(cell, lengths, n_features, n_hidden)
     assert_close(by_kernels(make(cell, lengths, n_features, n_hidden), dtype), expected, dtype)
+
+
+@each_cell
+def test_more_rows_than_go_back_together(cell):
+    lengths = ragged(2 * ROWS_TOGETHER + 5, 6)
+    expected = by_reference(cell, lengths, 3, 19)
+    assert_close(by_kernels(make(cell, lengths, 3, 19), "float64"), expected, "float64")
 
 
 @each_dtype

@@ -8,6 +8,8 @@ import sys
 import pytest
 from numba.core.codegen import get_host_cpu_features
 
+from fastrecur.kernels.cpu.target import INSTRUCTION_SET
+
 AVX2 = "+avx,+avx2,+bmi,+bmi2,+fma,+popcnt,+sse4.1,+sse4.2"
 
 #: The gated cells in single precision, for every tile shape is in them, and what keeps the tiles fast.
@@ -30,3 +32,30 @@ def test_cells_on_another_instruction_set(name, cpu, features):
     result = subprocess.run([*tests, "-k", SELECTION], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     assert " passed" in result.stdout
+
+
+#: Outputs of each cell: states within and at the ends of their range, one sequence and many, an odd number of units.
+OUTPUTS = """
+import hashlib
+import numpy as np
+from fastrecur import layers
+from fastrecur.kernels.cpu.target import INSTRUCTION_SET
+digest, x = hashlib.sha256(), np.random.default_rng(0).normal(size=(21, 30, 5)).astype(np.float32)
+for cell in (layers.LSTM, layers.GRU, layers.RNN):
+    layer = cell(5, 37, n_threads=1, random_state=0)
+    for rows, factor in ((21, 1), (1, 1), (21, 30)):
+        digest.update(layer.forward(factor * x[:rows])[0].tobytes())
+print(INSTRUCTION_SET, digest.hexdigest())
+"""
+
+
+def outputs(**environment):
+    command, environment = [sys.executable, "-c", OUTPUTS], os.environ | environment
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif(INSTRUCTION_SET != "AVX-512", reason="needs a processor with AVX-512")
+def test_outputs_have_the_same_bits_with_avx2_and_avx512():
+    here, there = outputs(), outputs(NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES=AVX2)
+    assert (here[0], there[0]) == ("AVX-512", "AVX2")
+    assert here[1] == there[1]
