@@ -67,8 +67,7 @@ def _use(estimator: type, labels: np.ndarray, dtype: str) -> None:
         X, frozen = [np.zeros((length, 8), kept) for length in lengths], np.zeros((64, 208, 8), kept)
         frozen.flags.writeable = False  # as of memory maps and data frames
         model = estimator(32, **options).fit(X, labels)
-        for method in ("predict", "predict_proba"):
-            getattr(model, method, model.predict)(X)
+        getattr(model, "predict_proba", model.predict)(X)
         model.predict(frozen)
         model.predict_step(frozen[:1, 0], model.initial_state())
         estimator(32, num_layers=2, bidirectional=True, **options).fit(X, labels)

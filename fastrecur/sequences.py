@@ -13,7 +13,7 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from fastrecur.arrays import are_arrays, dtypes_of
+from fastrecur.arrays import all_finite, are_arrays, dtypes_of
 from fastrecur.frames import kind_of_frame
 from fastrecur.masks import refuse_masked
 from fastrecur.stacked import Sequences
@@ -337,9 +337,8 @@ def _float_type(dtype: np.dtype) -> type[np.floating]:
 
 def _check_finite(sequences: Sequences, allow_nan: bool) -> None:
     values = sequences.values
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):  # no memory; a sum that overflows only leads to the search below
-            return
+    if all_finite(values):
+        return
     bad = np.isinf(values) if allow_nan else ~np.isfinite(values)
     n_bad = np.count_nonzero(bad)
     if n_bad == 0:

@@ -177,9 +177,7 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
             As from `predict`.
         """
         outputs, sequences = self._raw_outputs(X)
-        probabilities = np.empty_like(outputs)
-        softmax(outputs, probabilities)
-        return self._laid_out(probabilities, sequences)
+        return self._laid_out(_probabilities(outputs), sequences)
 
     def predict_proba_step(self, x_t, state):
         """Take one time step of each stream: T steps give the bits of `predict_proba` on the whole.
@@ -197,12 +195,10 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
             A new one: the old one may be used again.
         """
         outputs, state = self._step(x_t, state)
-        probabilities = np.empty_like(outputs)
-        softmax(outputs, probabilities)
-        return probabilities, state
+        return _probabilities(outputs), state
 
     def predict_log_proba(self, X):
-        """Logarithm of `predict_proba`, finite where that is so small that it is 0.
+        """Logarithm of `predict_proba`, bit for bit; where that is 0, of what it is in truth.
 
         Parameters
         ----------
@@ -213,7 +209,15 @@ class SequenceClassifier(SequencePredictor, ClassifierMixin, RecurrentEstimator,
         log_probabilities : as `predict_proba`
         """
         outputs, sequences = self._raw_outputs(X)
-        return self._laid_out(log_softmax(outputs, axis=1), sequences)
+        probabilities, logarithms = _probabilities(outputs), log_softmax(outputs, axis=1)
+        np.log(probabilities, out=logarithms, where=probabilities > 0)
+        return self._laid_out(logarithms, sequences)
+
+
+def _probabilities(outputs):
+    probabilities = np.empty_like(outputs)
+    softmax(outputs, probabilities)
+    return probabilities
 
 
 def _as_classes(classes):

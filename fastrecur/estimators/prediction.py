@@ -6,6 +6,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
+from fastrecur.arrays import all_finite
 from fastrecur.estimators.sample_weight import sequence_weights
 from fastrecur.estimators.saving import Saved
 from fastrecur.estimators.streams import Stream
@@ -48,7 +49,7 @@ class SequencePredictor(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _refuse_overflow(self, values, lengths, name="X"):
         """``values``, one a sequence of these ``lengths`` or one a time step, unless the network's sums overflowed."""
-        if get_config()["assume_finite"] or np.isfinite(values).all():
+        if get_config()["assume_finite"] or all_finite(values):
             return values
         row = np.flatnonzero(~np.isfinite(values).all(axis=1))[0]
         sequence = row if len(values) == len(lengths) else np.searchsorted(np.cumsum(lengths), row, side="right")

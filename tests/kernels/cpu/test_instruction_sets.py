@@ -34,17 +34,29 @@ def test_cells_on_another_instruction_set(name, cpu, features):
     assert " passed" in result.stdout
 
 
-#: Outputs of each cell: states within and at the ends of their range, one sequence and many, an odd number of units.
+#: What predictions are made of, for each cell: states within and at the ends of their range, one sequence and many, an
+#: odd number of units.
 OUTPUTS = """
 import hashlib
 import numpy as np
 from fastrecur import layers
+from fastrecur.kernels.cpu.head import softmax
 from fastrecur.kernels.cpu.target import INSTRUCTION_SET
+from fastrecur.network.head import Head
+from fastrecur.network.parameters import Parameters
+parameters = Parameters({"head_weight": (5, 37), "head_bias": (5,)}, np.dtype(np.float32))
+parameters.flat[:] = np.random.default_rng(1).normal(size=parameters.flat.size)
+head = Head(parameters, 37, 5)
 digest, x = hashlib.sha256(), np.random.default_rng(0).normal(size=(21, 30, 5)).astype(np.float32)
 for cell in (layers.LSTM, layers.GRU, layers.RNN):
     layer = cell(5, 37, n_threads=1, random_state=0)
     for rows, factor in ((21, 1), (1, 1), (21, 30)):
-        digest.update(layer.forward(factor * x[:rows])[0].tobytes())
+        states = layer.forward(factor * x[:rows])[0]
+        outputs = head.outputs(states[:, -1], np.empty((rows, 5), np.float32))
+        probabilities = np.empty_like(outputs)
+        softmax(outputs, probabilities)
+        for array in (states, outputs, probabilities):
+            digest.update(array.tobytes())
 print(INSTRUCTION_SET, digest.hexdigest())
 """
 
