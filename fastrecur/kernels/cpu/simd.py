@@ -5,7 +5,7 @@ Numba knows no vector registers, so this module gives it
 - a pointer (`pointer`, `offset`): kernels walk raw memory, because an array slice in a hot loop costs reference
   counting and a signed index costs a test;
 - a vector of `lanes(dtype)` numbers with ``+ - * /``, `load`, `store`, `splat`, `fma`, `select_less`, `copysign`,
-  `absolute`, tables in a register (`look_up`) and the bit trick for 2^n (`power_of_two`); `copy` and `prefetch`.
+  `absolute` and the bit trick for 2^n, with a table in a register (`power_of_two`); `copy` and `prefetch`.
 
 Everything else is ordinary Python under ``njit``. A vector is as wide as the host's registers; every lane is
 computed alone and in one order, so that its bits depend on neither its place nor its neighbours.
@@ -264,13 +264,8 @@ def absolute(typingctx, a):
 #: LLVM's name of the instruction that looks float32 numbers up in a table of one register, by the low bits of integers.
 _LOOK_UP = {"AVX-512": "llvm.x86.avx512.permvar.sf.512", "AVX2": "llvm.x86.avx2.permps"}.get(INSTRUCTION_SET)
 
-#: Numbers of a table of float32 that `look_up` takes: AVX2's, with AVX-512 too, so that the two give the same bits.
+#: Numbers of a table of float32 for `power_of_two`: AVX2's, with AVX-512 too, so that the two give the same bits.
 ENTRIES = 8 if _LOOK_UP else 1
-
-
-def _check_table(vector, table):
-    if table.count not in (1, ENTRIES if vector.dtype == types.float32 else 1):
-        raise TypingError(f"look_up() and power_of_two() take one number, or {ENTRIES} of float32")
 
 
 def _ir_look_up(context, builder, vector, table, args):
@@ -288,23 +283,15 @@ def _ir_look_up(context, builder, vector, table, args):
 
 
 @intrinsic
-def look_up(typingctx, shifted, table):
-    """Numbers out of a tuple of 1 or `ENTRIES` (float32) numbers: in each lane the one at its low bits."""
-    _check_table(shifted, table)
-    return shifted(shifted, table), lambda context, builder, signature, args: _ir_look_up(
-        context, builder, shifted, table, args
-    )
-
-
-@intrinsic
 def power_of_two(typingctx, shifted, table):
-    """2^(n / K) from n + 1.5 * 2^m (m = 23 or 52 mantissa bits), and a table for `look_up` of K numbers.
+    """2^(n / K) from n + 1.5 * 2^m (m = 23 or 52 mantissa bits), and a table of K numbers, 1 or `ENTRIES` (float32).
 
     Its number j is 2^(j / K) in which j is taken from the lowest bits of the exponent and the highest of the mantissa:
     there n is added. n from -bias * K to (bias + 1) * K is right, but for subnormal results: the ends give 0 and
     infinity.
     """
-    _check_table(shifted, table)
+    if table.count not in (1, ENTRIES if shifted.dtype == types.float32 else 1):
+        raise TypingError(f"power_of_two() takes one number, or {ENTRIES} of float32")
     places = (23 if shifted.dtype == types.float32 else 52) - (table.count.bit_length() - 1)
 
     def codegen(context, builder, signature, args):

@@ -166,21 +166,11 @@ def test_fractional_power_of_two():
     assert np.isposinf(out).all()
 
 
-def test_look_up_takes_the_low_bits_whatever_the_rest():
-    k, n = simd.ENTRIES, lanes("float32")
-    table = tuple(float(j * j) for j in range(k))
-    run, out = with_table(simd.look_up, table), np.empty(n, "f")
-    for first in (0, 3, -70):
-        at = np.arange(first, first + n)
-        run((at + 1.5 * 2.0**23).astype("f"), out)
-        np.testing.assert_array_equal(out, np.array(table)[at % k])
-
-
 @each_dtype
 def test_a_table_has_one_number_or_those_of_a_register(dtype):
     vector = np.zeros(lanes(dtype), dtype)
-    with pytest.raises(TypingError, match="take one number"):
-        with_table(simd.look_up, (1.0, 2.0))(vector, vector)
+    with pytest.raises(TypingError, match="takes one number"):
+        with_table(simd.power_of_two, (1.0, 2.0))(vector, vector)
 
 
 @each_dtype
