@@ -5,8 +5,8 @@ that r is exact to the last bit), and e^r = 1 + r + r^2 q(r). n is added to 1.5 
 NaN stays NaN. K is 1 or, where one instruction looks numbers up in a register, the entries of such a table of
 2^(j / K), j < K (Tang, 1989), with a shorter q: so sigmoid takes a tenth less time.
 
-tanh of float64 follows from the same e^r. That of float32 needs no exponential: tanh(x) = 2 s / (1 + s^2) makes an
-error of s = tanh(x / 2) the smaller, the nearer the result is to 1, so that a quotient of two short polynomials will do.
+tanh of float64 follows from the same e^r. That of float32 needs no exponential: in tanh(x) = 2 s / (1 + s^2) an error
+of s = tanh(x / 2) counts the less, the nearer the result is to 1: for s a quotient of short polynomials will do.
 
 =========  ======================  ======================================================
 function   largest error (ulp)     where
