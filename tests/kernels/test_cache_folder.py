@@ -70,9 +70,9 @@ def test_an_upgrade_that_changes_only_a_helper_runs_no_stale_kernel(tmp_path, in
     before = run(tmp_path / "cache", install)
     helper = install / "fastrecur" / "kernels" / "cpu" / "activations.py"
     text = helper.read_text()
-    sign_lost = text.replace("return copysign(e / (e + splat(x, 2.0)), x)", "return e / (e + splat(x, 3.0))")
-    assert sign_lost != text
-    helper.write_text(sign_lost)
+    other = text.replace("return product / (splat(y, 1.0)", "return product / (splat(y, 2.0)")  # of tanh
+    assert other != text
+    helper.write_text(other)
     after = run(tmp_path / "cache", install)
     assert before[2] == after[2] == 1
     assert abs(after[3] - before[3]) > 1e-3

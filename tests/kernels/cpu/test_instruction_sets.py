@@ -24,7 +24,11 @@ SELECTION = (
 def test_cells_on_another_instruction_set(name, cpu, features):
     if not {feature for feature in features.split(",") if feature} <= set(get_host_cpu_features().split(",")):
         pytest.skip(f"this processor has no {name}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
+    if name == INSTRUCTION_SET:
+        pytest.skip(f"all tests run with {name} here")
+    # In one process, whatever the options here are: two would compile the same kernels at the same time.
+    one_process = {"PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    environment = os.environ | one_process | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
     target = "from fastrecur.kernels.cpu.target import INSTRUCTION_SET; print(INSTRUCTION_SET)"
     found = subprocess.run([sys.executable, "-c", target], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == name
