@@ -72,7 +72,7 @@ def _use(estimator: type, labels: np.ndarray, dtype: str) -> None:
         model.predict_step(frozen[:1, 0], model.initial_state())
         estimator(32, num_layers=2, bidirectional=True, **options).fit(X, labels)
         estimator(32, return_sequences=True, **options).fit(X, [np.resize(labels, length) for length in lengths])
-        many_classes = [np.arange(length) % 32 for length in lengths]  # enough for several threads to share the head
+        many_classes = [np.arange(length) % 32 for length in lengths]  # so many that several threads share the head
         estimator(32, return_sequences=True, **options).fit(X, many_classes).predict(X)
 
 
