@@ -18,6 +18,7 @@ import numba
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from fastrecur.kernels.cpu.recurrence import LARGE_WEIGHTS
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 
 #: Multiply-adds of a share. With AVX-512, about 120 microseconds of a thread: with shares of half as many, a second
@@ -202,14 +203,17 @@ def row_shards(lengths, multiply_adds, n_threads):
     return np.unique(np.concatenate([[0], bounds, [n_rows]]))
 
 
-def team_shards(lengths, multiply_adds, n_threads):
-    """One share for each of the threads that take a single sequence together: 0, ..., their number.
+def team_shards(lengths, weights, n_threads):
+    """One share for each of the threads that take a batch together: 0, ..., their number.
 
-    ``multiply_adds`` are those of one time step. None for several sequences, and where it is not worth it.
+    All ``weights`` are read at each time step. None where it is not worth it: of several sequences each thread takes
+    some, unless the weights are `LARGE_WEIGHTS`.
     """
-    if n_threads == 1 or len(lengths) > 1:
+    n_rows = len(lengths)
+    if n_threads == 1 or (n_rows > 1 and weights.nbytes < LARGE_WEIGHTS):
         return None
-    n_threads = min(n_threads, int(lengths[0]) * multiply_adds // WORTH_A_THREAD, multiply_adds // WORTH_A_MEETING)
+    work = int(lengths.sum()) * weights.size
+    n_threads = min(n_threads, work // WORTH_A_THREAD, n_rows * weights.size // WORTH_A_MEETING)
     return np.arange(n_threads + 1) if n_threads > 1 else None
 
 

@@ -52,10 +52,12 @@ class _Direction:
         if self._transposed_inputs.size > 0:
             self._transpose_inputs(parameters)
 
-    def scratch_shape(self, shards):
-        """Shape of the gates where none are recorded."""
-        if recurrence.has_few_rows.py_func(shards):
-            return self.layout.n_panels, recurrence.AHEAD_ROWS, self.gate_columns
+    def scratch_shape(self, shards, together):
+        """Shape of the gates where none are recorded; ``together``: the rows that several threads take together."""
+        if together or recurrence.goes_ahead.py_func(shards, self.w):
+            n_rows = together or int(shards[-1])
+            n_packed = max(recurrence.AHEAD_ROWS, n_rows * recurrence.steps_ahead.py_func(n_rows))
+            return self.layout.n_panels, n_packed, self.gate_columns
         return len(shards) - 1, 1, self.scratch
 
     def transposed_hidden(self, parameters):
@@ -192,7 +194,8 @@ class RecurrentStack:
     def _forward_together(self, direction, trace):
         k, d, key = direction.layer, direction.direction, direction.index
         common = direction.w, direction.bias, trace.inputs[k], direction.n_features, trace.steps[d], trace.states[k], d
-        gates, rest = trace.gates[key], (team.new_meeting(len(trace.teams[k]) - 1), trace.teams[k])
+        shares = trace.teams[k]
+        gates, rest = trace.gates[key], (team.new_meeting(len(shares) - 1, trace.packing.n_rows), shares)
         if self.cell == "rnn":
             elman.rnn_forward_together(*common, gates, self.relu, *rest)
         elif self.cell == "gru":

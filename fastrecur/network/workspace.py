@@ -93,7 +93,7 @@ class Trace:
     shards : list of int64 arrays
         Rows of the batch for each thread, by layer.
     teams : list of int64 arrays or None
-        By layer, of a single sequence that several threads take together: a share for each. Else None.
+        By layer, of a batch that several threads take together: a share for each. Else None.
     inputs, states : list of arrays
         By layer: what it read (N, S, F) and its h (B + N, D, padded H). The first input comes with each forward pass,
         and may bring the array for the last layer's h.
@@ -134,7 +134,8 @@ class Trace:
             if record and stack.cell != "rnn":
                 name, shape = ("gates", direction.index), (direction.layout.n_panels, n_packed, direction.gate_columns)
             else:
-                shape = direction.scratch_shape(self.shards[direction.layer])
+                k = direction.layer
+                shape = direction.scratch_shape(self.shards[k], n_rows if self.teams[k] is not None else 0)
                 name = "scratch", shape
             self.gates.append(take(name, *shape))
             if stack.has_cell_state:
@@ -168,7 +169,7 @@ class Trace:
 
 
 def _teams(stack, packing, n_threads):
-    return [threads.team_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
+    return [threads.team_shards(packing.lengths, layer[0].w, n_threads) for layer in stack.layers]
 
 
 class BackwardTrace:
@@ -187,7 +188,7 @@ class BackwardTrace:
     segments : list of int64 arrays
         Where the previous states lie, by direction.
     teams : list of int64 arrays or None
-        As in `Trace`.
+        As in `Trace`, of single sequences alone.
     row_shards, weight_shards, packed_shards : list of int64 arrays
         By layer and direction: rows of the batch, of dW, and packed rows for each thread.
     """
@@ -202,7 +203,7 @@ class BackwardTrace:
         self.gates, self.dw, self.dbias, self.scratch = [], [], [], []
         self.hidden = [direction.transposed_hidden(stack.parameters) for direction in stack.directions]
         self.segments = [packing.segments(d) for d in range(stack.n_directions)]
-        self.teams = _teams(stack, packing, 1 if trace.recurrent else n_threads)
+        self.teams = _teams(stack, packing, 1 if trace.recurrent or packing.n_rows > 1 else n_threads)
         self.row_shards, self.weight_shards, self.packed_shards = [], [], []
         for direction in stack.directions:
             key, layout = direction.index, direction.layout

@@ -15,7 +15,7 @@ from fastrecur.kernels.cpu.recurrence import (
     ahead_tiles,
     forward_buffers,
     forward_rows,
-    has_few_rows,
+    goes_ahead,
     implement,
     panel_ahead,
     panel_pair,
@@ -95,7 +95,7 @@ implement(panel_pair, RNNCell, _panel_pair)
 
 @merged
 def _forward(w, bias, x, features, steps, h, direction, scratch, relu, masked, mask, shards, s):
-    ahead, units = has_few_rows(shards), w.shape[2]
+    ahead, units = goes_ahead(shards, w), w.shape[2]
     net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, units, False, masked, mask, ahead, s)
     forward_rows(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
@@ -113,7 +113,7 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, masked
         S segments of ``features`` numbers.
     h : array of shape (B + N, D, padded H)
         ``direction`` is read and written.
-    scratch : array of shape (len(shards) - 1, 1, TALL_2 * 2 W) or, for few rows, (P, AHEAD_ROWS, 2 W)
+    scratch : array of shape (len(shards) - 1, 1, TALL_2 * 2 W) or, where `goes_ahead`, (P, packed rows, 2 W)
     masked : array of the shape of ``h``
         Recurrent dropout: h times the mask, in ``direction``. Assigned, the initial states too. Without: ``h`` itself.
     mask : array of shape (B, padded H), or (0, padded H) without recurrent dropout
@@ -133,7 +133,7 @@ def _forward_together(w, bias, x, features, steps, h, direction, scratch, relu, 
 
 @SharedKernel
 def rnn_forward_together(w, bias, x, features, steps, h, direction, scratch, relu, meeting, shards):
-    """`rnn_forward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    """`rnn_forward` by several threads together: see `fastrecur.kernels.cpu.team`."""
     for _ in prange(len(shards) - 1):
         _forward_together(w, bias, x, features, steps, h, direction, scratch, relu, meeting)
 

@@ -15,7 +15,7 @@ from fastrecur.kernels.cpu.recurrence import (
     ahead_tiles,
     forward_buffers,
     forward_rows,
-    has_few_rows,
+    goes_ahead,
     implement,
     panel_ahead,
     panel_pair,
@@ -105,7 +105,7 @@ implement(panel_pair, GRUCell, _panel_pair)
 
 @merged
 def _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s):
-    ahead, units = has_few_rows(shards), w.shape[2] // 3
+    ahead, units = goes_ahead(shards, w), w.shape[2] // 3
     net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, ahead, s)
     forward_rows(GRUCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
@@ -125,7 +125,7 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, masked
     h : array of shape (B + N, D, padded H)
         ``direction`` is read and written.
     gates : array of shape (P, N, 4 W), or, without ``record``, scratch: (len(shards) - 1, 1, TALL_3 * 4 W)
-        or, for few rows, (P, AHEAD_ROWS, 4 W)
+        or, where `goes_ahead`, (P, packed rows, 4 W)
         n, r, z, q.
     masked : array of the shape of ``h``
         Recurrent dropout: h times the mask, in ``direction``. Assigned, the initial states too. Without: ``h`` itself.
@@ -146,7 +146,7 @@ def _forward_together(w, bias, x, features, steps, h, direction, gates, record, 
 
 @SharedKernel
 def gru_forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting, shards):
-    """`gru_forward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    """`gru_forward` by several threads together: see `fastrecur.kernels.cpu.team`."""
     for _ in prange(len(shards) - 1):
         _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting)
 

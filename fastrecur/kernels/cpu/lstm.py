@@ -15,7 +15,7 @@ from fastrecur.kernels.cpu.recurrence import (
     ahead_tiles,
     forward_buffers,
     forward_rows,
-    has_few_rows,
+    goes_ahead,
     implement,
     lie_far,
     panel_ahead,
@@ -113,7 +113,7 @@ implement(panel_pair, LSTMCell, _panel_pair)
 
 @merged
 def _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s):
-    ahead, units = has_few_rows(shards), w.shape[2] // 4
+    ahead, units = goes_ahead(shards, w), w.shape[2] // 4
     net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, s)
     forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
@@ -134,7 +134,7 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, ma
     c : array of shape (B + N, padded H) or, without ``record``, (B, padded H)
         Without ``record`` the initial states are replaced step by step: they end as the final states.
     gates : array of shape (P, N, 4 W) or, without ``record``, scratch: (len(shards) - 1, 1, TALL_4 * 4 W)
-        or, for few rows, (P, AHEAD_ROWS, 4 W)
+        or, where `goes_ahead`, (P, packed rows, 4 W)
     masked : array of the shape of ``h``
         Recurrent dropout: h times the mask, in ``direction``. Assigned, the initial states too. Without: ``h`` itself.
     mask : array of shape (B, padded H), or (0, padded H) without recurrent dropout
@@ -154,7 +154,7 @@ def _forward_together(w, bias, x, features, steps, h, direction, c, gates, recor
 
 @SharedKernel
 def lstm_forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting, shards):
-    """`lstm_forward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
+    """`lstm_forward` by several threads together: see `fastrecur.kernels.cpu.team`."""
     for _ in prange(len(shards) - 1):
         _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting)
 

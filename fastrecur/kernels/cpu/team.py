@@ -1,8 +1,9 @@
-"""A single sequence, taken by several threads together: each its own panels, and a meeting after each time step.
+"""A batch, taken by several threads together: each its own panels, and a meeting after each time step.
 
-Rows of the batch are shared out without a barrier, but one sequence has one row. Here each thread computes its units of
-h_t (or, on the way back, of dz_t), publishes the step, and waits until all have. No two threads write the same numbers,
-and what a thread reads of the others was published before.
+Rows of the batch are shared out without a barrier, but one sequence has one row, and where the weights do not lie near
+the processor, each thread would read all of them at each step. Here each thread computes its units of h_t (or, on the
+way back of one sequence, of dz_t), publishes the step, and waits until all have. No two threads write the same
+numbers, and what a thread reads of the others was published before.
 
 A thread that has not begun may never do so while another waits: a threading layer may run all shares on one thread. So
 the team is those that are here when the first one has looked around for a moment. It is closed then, and who comes
@@ -19,7 +20,7 @@ from numba.core.extending import intrinsic
 
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Gates, transposed_product
-from fastrecur.kernels.cpu.recurrence import AHEAD_STEPS, forward_step, run_ahead, runs
+from fastrecur.kernels.cpu.recurrence import forward_step, run_ahead, runs, steps_ahead
 from fastrecur.kernels.cpu.recurrence_backward import gradient_run
 from fastrecur.kernels.cpu.simd import INT64, offset
 from fastrecur.kernels.cpu.target import CACHE_LINE
@@ -28,17 +29,22 @@ from fastrecur.kernels.steps import AT, ROWS
 #: Numbers of a meeting that share a cache line: each thread's count has its own.
 APART = CACHE_LINE // 8
 
-#: Looks of the first thread for others, a few tens of microseconds, and looks of one that waits before it lets
-#: others have its core.
-LOOKS, LOOKS_BEFORE_YIELD = 20_000, 2_000
+#: Looks of the first thread for others, a few tens of microseconds, and so many times as many where the work is that
+#: of many sequences; looks of one that waits before it lets others have its core.
+LOOKS, PATIENCE, LOOKS_BEFORE_YIELD = 20_000, 20, 2_000
 
 #: Added to the count of arrivals when the team is closed.
 CLOSED = 2**32
 
 
-def new_meeting(n_threads):
-    """Where up to ``n_threads`` threads meet in one call: their arrivals, the size of the team, the step of each."""
-    return np.zeros((2 + n_threads) * APART, np.int64)
+def new_meeting(n_threads, n_rows=1):
+    """Where up to ``n_threads`` threads meet in one call: their arrivals, the size of the team, the step of each.
+
+    Beside the size of the team lies how often the first thread looks for others.
+    """
+    meeting = np.zeros((2 + n_threads) * APART, np.int64)
+    meeting[APART + 1] = LOOKS * (PATIENCE if n_rows > 1 else 1)
+    return meeting
 
 
 # --- numbers that threads share --------------------------------------------------------------------------------------
@@ -110,8 +116,8 @@ def join(meeting):
     if rank >= CLOSED:
         return -1, 0
     if rank == 0:
-        looks = 0
-        while look(meeting, 0) < most and looks < LOOKS:
+        looks, enough = 0, meeting[APART + 1]
+        while look(meeting, 0) < most and looks < enough:
             looks += 1
         publish(meeting, APART, fetch_add(meeting, 0, CLOSED))
     _await(meeting, APART, 1)
@@ -128,21 +134,22 @@ def meet(meeting, rank, size, step):
 
 @merged
 def forward_team(cell, net, steps, n_rows, meeting):
-    """`fastrecur.kernels.cpu.recurrence.forward_rows` of one sequence, each thread its panels."""
+    """`fastrecur.kernels.cpu.recurrence.forward_rows` of all rows, each thread its panels."""
     rank, size = join(meeting)
     if rank < 0:
         return
+    n_ahead = steps_ahead(n_rows)
     n_pairs, base = (net.n_panels + 1) // 2, 0
     first, last = 2 * (n_pairs * rank // size), min(net.n_panels, 2 * (n_pairs * (rank + 1) // size))
     for s in range(len(steps)):
-        if s % AHEAD_STEPS == 0:
-            base = run_ahead(cell, net, steps, s, base, first, last)
-        row = steps[s, AT]
-        after = n_rows + row
+        if s % n_ahead == 0:
+            base = run_ahead(cell, net, steps, s, n_ahead, base, first, last)
         for begin, end, before in runs(steps[s], 0, steps[s, ROWS]):
             if begin < end:
-                c_before, c_after = (before, after) if net.record else (0, 0)
-                forward_step(cell, net, 1, base, row, before, after, c_before, c_after, first, last)
+                row = steps[s, AT] + begin
+                after = n_rows + row
+                c_before, c_after = (before, after) if net.record else (begin, begin)
+                forward_step(cell, net, end - begin, base, row, before, after, c_before, c_after, first, last)
         meet(meeting, rank, size, s + 1)
 
 
