@@ -27,8 +27,8 @@ def warmup(cells: Sequence[str] = ("rnn", "lstm", "gru"), dtypes: Sequence[str] 
     The kernels are kept on disk: once for an installation and a processor is enough, in the building of a container
     image, say. It takes some 35 seconds for the first cell and 15 for the next ones; where the kernels lie on disk
     already, they are loaded. Left out are embeddings, dropout, solvers other than Adam and pooling other than "last":
-    each compiles for up to a second when it is first met; and what several threads do together for a single sequence or
-    a layer of some hundred units and more.
+    each compiles for up to a second when it is first met; and what several threads do together for a single sequence of
+    a large network, or for a layer of 4 MB of weights and more.
 
     Parameters
     ----------

@@ -18,8 +18,7 @@ import numba
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from fastrecur.kernels.cpu.recurrence import LARGE_WEIGHTS
-from fastrecur.kernels.cpu.target import VECTOR_BYTES
+from fastrecur.kernels.cpu.target import LARGE_WEIGHTS, VECTOR_BYTES
 
 #: Multiply-adds of a share. With AVX-512, about 120 microseconds of a thread: with shares of half as many, a second
 #: thread gained nothing over one (LSTM, H 32, two cores) and cost much where other processes wanted its core. With

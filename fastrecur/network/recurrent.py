@@ -53,9 +53,9 @@ class _Direction:
             self._transpose_inputs(parameters)
 
     def scratch_shape(self, shards, together):
-        """Shape of the gates where none are recorded; ``together``: the rows that several threads take together."""
+        """Shape of the gates where none are recorded; ``together``: several threads take all rows together."""
         if together or recurrence.goes_ahead.py_func(shards, self.w):
-            n_rows = together or int(shards[-1])
+            n_rows = int(shards[-1])
             n_packed = max(recurrence.AHEAD_ROWS, n_rows * recurrence.steps_ahead.py_func(n_rows))
             return self.layout.n_panels, n_packed, self.gate_columns
         return len(shards) - 1, 1, self.scratch

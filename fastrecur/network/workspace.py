@@ -135,7 +135,7 @@ class Trace:
                 name, shape = ("gates", direction.index), (direction.layout.n_panels, n_packed, direction.gate_columns)
             else:
                 k = direction.layer
-                shape = direction.scratch_shape(self.shards[k], n_rows if self.teams[k] is not None else 0)
+                shape = direction.scratch_shape(self.shards[k], self.teams[k] is not None)
                 name = "scratch", shape
             self.gates.append(take(name, *shape))
             if stack.has_cell_state:

@@ -14,7 +14,7 @@ from numba.extending import overload
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Inputs, tile_features
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
-from fastrecur.kernels.cpu.target import VECTOR_BYTES
+from fastrecur.kernels.cpu.target import LARGE_WEIGHTS, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tile_load, tile_store
 from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
 
@@ -64,10 +64,8 @@ FEW_ROWS, AHEAD_STEPS = 4, 12
 #: Packed rows of the scratch block of such a batch.
 AHEAD_ROWS = FEW_ROWS * AHEAD_STEPS
 
-#: Bytes of a layer's weights, too many for a second-level cache. Those of the features are then read for about so many
-#: packed rows at a time, and each thread reads its own part of the weights, not all of them for its rows: forward,
-#: layers of 5 to 13 MB take up to 14% less time (Zen 3). With AVX-512 it was not measured.
-LARGE_WEIGHTS, LARGE_ROWS = (2**22 if VECTOR_BYTES < 64 else 2**62), 192
+#: Packed rows, about, for which the features' part of `LARGE_WEIGHTS` is read at a time.
+LARGE_ROWS = 192
 
 #: Bytes of gates, of both directions of a layer, that are too many to lie near the processor.
 FAR = 2**23

@@ -105,7 +105,7 @@ def test_two_threads_give_the_bits_of_one_for_several_sequences(cls, n_hidden, n
 
 @each_layer
 def test_a_very_large_net_gives_the_same_bits_by_rows_and_together(cls, monkeypatch):
-    """One thread, two that share the rows, and two together, with weights beyond `recurrence.LARGE_WEIGHTS`."""
+    """One thread, two that share the rows, and two together, with weights beyond `target.LARGE_WEIGHTS`."""
     found = []
     for n_threads, large in ((1, 1), (2, 2**62), (2, 2**22)):
         monkeypatch.setattr(threads, "LARGE_WEIGHTS", large)
