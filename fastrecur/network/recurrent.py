@@ -4,6 +4,7 @@ import numpy as np
 
 from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, elman, gru, lstm, panels, products, recurrence, team
+from fastrecur.kernels.cpu.weight_gradient import weight_gradient
 from fastrecur.network.parameters import BIASES, Parameters, suffix
 from fastrecur.network.workspace import TALL
 
@@ -350,7 +351,7 @@ class RecurrentStack:
     def _weight_gradient(self, direction, trace, back, grads):
         key, k, d = direction.index, direction.layer, direction.direction
         shards = back.weight_shards[key]
-        products.weight_gradient.of(shards)(
+        weight_gradient.of(shards)(
             back.gates[key], trace.inputs[k], direction.n_features, trace.masked[k], d, back.segments[d],
             back.dw[key], back.dbias[key], direction.vectors, direction.layout.first_hidden, back.scratch[key],
             direction.maps, direction.arrays(grads), shards,

@@ -4,8 +4,9 @@ import functools
 import math
 
 from fastrecur.kernels import threads
-from fastrecur.kernels.cpu import panels, products
+from fastrecur.kernels.cpu import panels
 from fastrecur.kernels.cpu.target import TALL_2, TALL_3, TALL_4
+from fastrecur.kernels.cpu.weight_gradient import scratch_size
 from fastrecur.network.packing import Packing
 
 #: Time steps of the longest batch whose tables are kept for the next one of the same lengths: longer ones are large,
@@ -220,5 +221,6 @@ class BackwardTrace:
             a_row = direction.segments * direction.input_width * layout.features.size
             packed = threads.even_shards(packing.n_packed, a_row, n_threads, multiple=TALL_2)
             self.packed_shards.append(packed)
-            size = 2 * products.SUM_BLOCK * stack.n_directions * stack.padded
-            self.scratch.append(take(("previous", len(shards)), len(shards) - 1, size))
+            before, n_features = self.segments[direction.direction], direction.segments * direction.n_features
+            size = scratch_size(self.dw[-1], layout.vectors, n_features, packing.n_packed, before)
+            self.scratch.append(take("inputs of a block", len(shards) - 1, size))

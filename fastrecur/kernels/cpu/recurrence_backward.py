@@ -17,6 +17,10 @@ from fastrecur.kernels.steps import AT, ROWS
 #: them, those of more rows leave the level 2 cache.
 ROWS_TOGETHER = 192
 
+#: Bytes of the gates of a step, of which many have left the level 2 cache when the product with the weights comes to
+#: them again: it asks for them a piece ahead. With AVX-512 it was not measured.
+NEAR = 2**17 if VECTOR_BYTES < 64 else 2**62
+
 #: `gradient_run` asks for what it reads so many rows ahead, and for so many rows at a time.
 ROWS_AHEAD = 4
 
@@ -174,7 +178,8 @@ def _rows_together(cell, net, steps, n_rows, begin, end):
             gradient_run(cell, net, first, last, at, before, n_rows, 0, net.n_panels, next_step)
         rows = min(end, steps[s, ROWS]) - begin
         dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
-        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, False)
+        far = rows * net.n_panels * net.gates_row * (VECTOR_BYTES // net.lanes) > NEAR
+        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, far)
         dh = offset(net.dh, begin * net.c_stride)
         if net.dropped and net.keep:
             for k in range(rows * net.c_stride):
