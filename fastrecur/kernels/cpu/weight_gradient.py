@@ -72,24 +72,24 @@ class Pieces(NamedTuple):
 
 
 @inline
-def _copied(out, n_rows, n):
-    """`Pieces` of ``n`` inputs that lie in strips."""
-    return Pieces(out, STRIP, STRIP, STRIP * n_rows, in_strips(n) // STRIP)
+def _copied(out, n_rows, n, width):
+    """`Pieces` of ``n`` inputs, copied ``width`` at a time of all rows."""
+    return Pieces(out, width, width, width * n_rows, -(-n // width))
 
 
 @inline
-def _copy_rows(source, row, n_rows, first, width, out, strip):
-    """Copy ``width`` inputs of rows into strips of ``strip`` numbers, as the inputs from ``first`` on."""
+def _copy_rows(source, row, n_rows, first, n_inputs, out, width, apart):
+    """Copy inputs of some rows to pieces, as the inputs from ``first`` on."""
     k = 0
-    while k < width:
-        at = (first + k) % STRIP
-        n = min(STRIP - at, width - k)
-        target, piece = offset(out, (first + k) // STRIP * strip + at), offset(source, k)
+    while k < n_inputs:
+        at = (first + k) % width
+        n = min(width - at, n_inputs - k)
+        target, piece = offset(out, (first + k) // width * apart + at), offset(source, k)
         for r in range(n_rows):
             if n == STRIP:  # a constant: no call
-                copy(offset(target, r * STRIP), offset(piece, r * row), STRIP)
+                copy(offset(target, r * width), offset(piece, r * row), STRIP)
             else:
-                copy(offset(target, r * STRIP), offset(piece, r * row), n)
+                copy(offset(target, r * width), offset(piece, r * row), n)
         k += n
 
 
@@ -101,23 +101,26 @@ def _features(x, begin, count, scratch, copies):
         return Pieces(data, x.row_stride, x.features, x.segment_stride, x.segments)
     for s in range(x.segments):
         source = offset(data, s * x.segment_stride)
-        _copy_rows(source, x.row_stride, count, s * x.features, x.features, scratch, STRIP * count)
-    return _copied(scratch, count, n)
+        _copy_rows(source, x.row_stride, count, s * x.features, x.features, scratch, STRIP, STRIP * count)
+    return _copied(scratch, count, n, STRIP)
 
 
 @merged
 def _states(h, row, before, run, begin, count, n_hidden, scratch, copies):
-    """`Pieces` of the previous states of the same rows; ``run`` is the line of ``before`` for the first of them."""
-    if not copies:
+    """`Pieces` of the previous states of the same rows; ``run`` is the line of ``before`` for the first of them.
+
+    Rows that do not lie together are copied whole where strips are not asked for.
+    """
+    if not copies and before[run, 0] + before[run, 1] >= begin + count:
         return Pieces(offset(h, (before[run, 2] + begin - before[run, 0]) * row), row, n_hidden, 0, 1)
-    n = begin
+    width, n = STRIP if copies else n_hidden, begin
     while n < begin + count:
         run = _run_of(before, run, n)
         rows = min(before[run, 0] + before[run, 1], begin + count) - n
         source = offset(h, (before[run, 2] + n - before[run, 0]) * row)
-        _copy_rows(source, row, rows, 0, n_hidden, offset(scratch, (n - begin) * STRIP), STRIP * count)
+        _copy_rows(source, row, rows, 0, n_hidden, offset(scratch, (n - begin) * width), width, width * count)
         n += rows
-    return _copied(scratch, count, n_hidden)
+    return _copied(scratch, count, n_hidden, width)
 
 
 @inline
@@ -204,9 +207,9 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
     n_rows, gates_row = gates.shape[1:]
     n_inputs, columns = dw.shape[1:]
     n_features, block, run = x.segments * x.features, block_rows(n_rows), 0
+    copies = worth_a_copy(dw, len(vectors))
     for n in range(0, n_rows, block):
         count, run = min(block, n_rows - n), _run_of(before, run, n)
-        copies = worth_a_copy(dw, len(vectors)) or before[run, 0] + before[run, 1] < n + count
         features = _features(x, n, count, scratch, copies)
         behind = offset(scratch, in_strips(n_features) * count)
         states = _states(h, h_row, before, run, n, count, n_inputs - n_features, behind, copies)
