@@ -38,19 +38,21 @@ class LSTMCell(NamedTuple):
 def _cells(count, z, z_stride, lanes, c_prev, c, c_stride, h, h_stride):
     """i, f, g, o from the pre-activations at ``z``, which they replace; c = f c + i g; h = o tanh(c).
 
-    In two loops, so that the processor finds enough to do beside the long chain of one cell.
+    In two loops, so that the processor finds enough to do beside the long chain of one cell. o is left to the second,
+    whose chain is as long with less beside it.
     """
     for k in range(count):
         gates = offset(z, k * z_stride)
-        i, f = sigmoid(load(gates, 0)), sigmoid(load(gates, lanes))
-        g, o = tanh(load(gates, 2 * lanes)), sigmoid(load(gates, 3 * lanes))
+        i, f, g = sigmoid(load(gates, 0)), sigmoid(load(gates, lanes)), tanh(load(gates, 2 * lanes))
         store(c, k * c_stride, fma(f, load(c_prev, k * c_stride), i * g))
         store(gates, 0, i)
         store(gates, lanes, f)
         store(gates, 2 * lanes, g)
-        store(gates, 3 * lanes, o)
     for k in range(count):
-        store(h, k * h_stride, load(z, k * z_stride + 3 * lanes) * tanh(load(c, k * c_stride)))
+        at_o = k * z_stride + 3 * lanes
+        o = sigmoid(load(z, at_o))
+        store(h, k * h_stride, o * tanh(load(c, k * c_stride)))
+        store(z, at_o, o)
 
 
 @inline
