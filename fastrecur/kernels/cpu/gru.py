@@ -26,7 +26,7 @@ from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward
 from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_3, TALL_3
 from fastrecur.kernels.cpu.team import backward_team, forward_team
-from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
+from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_shift, tile_store
 
 
 class GRUCell(NamedTuple):
@@ -56,14 +56,13 @@ def _cells(count, z, z_stride, lanes, h_prev, h, h_stride):
 def _tiles(shape, r, rows, p):
     """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     lanes, row = p.units, 4 * p.units
-    q_bias = load(p.bias, 3 * lanes)
     while r + len(shape) <= rows:
         z = offset(p.z, r * p.z_stride)
-        if not p.ahead:
-            tile_store(tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width), z, row)
-        for k in range(len(shape)):
-            store(z, k * row + 3 * lanes, q_bias)
-        acc = tile_load(shape, offset(z, lanes), row)
+        if p.ahead:
+            acc = tile_load(shape, z, row)
+        else:
+            acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
+        acc = tile_shift(acc, z, row, offset(p.bias, 3 * lanes), 0)
         acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         tile_store(acc, offset(z, lanes), row)
         h = r * p.h_stride
@@ -81,12 +80,11 @@ def _panel_rows(cell, rows, p):
 
 def _panel_pair(cell, p, w_panel, z_panel):
     lanes, row = p.units, 4 * p.units
-    if not p.ahead:
+    if p.ahead:
+        acc = tile_load(tile_shape(2, 3), p.z, z_panel)
+    else:
         acc = panel_features(tile_load(tile_shape(2, 3), p.bias, row), p.x, 0, p.w, w_panel, p.width)
-        tile_store(acc, p.z, z_panel)
-    for k in range(2):
-        store(p.z, k * z_panel + 3 * lanes, load(p.bias, k * row + 3 * lanes))
-    acc = tile_load(tile_shape(2, 3), offset(p.z, lanes), z_panel)
+    acc = tile_shift(acc, p.z, z_panel, offset(p.bias, 3 * lanes), row)
     acc = panel_dot(acc, p.h_prev, 1, p.w_hidden, w_panel, p.width, p.n_hidden)
     tile_store(acc, offset(p.z, lanes), z_panel)
     _cells(2, p.z, z_panel, lanes, p.h_prev_unit, p.h, lanes)

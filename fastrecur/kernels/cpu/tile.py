@@ -1,7 +1,7 @@
 """Register tiles for Numba, over the vectors of `fastrecur.kernels.cpu.simd`.
 
 Numba cannot keep a tile of accumulators in registers by itself. A tile is ROWS x VECTORS vectors: `tile_shape`,
-`tile_zero`, `tile_load`, `tile_dot`, `panel_dot`, `tile_store`; a square one can be transposed.
+`tile_zero`, `tile_load`, `tile_dot`, `panel_dot`, `tile_shift`, `tile_store`; a square one can be transposed.
 """
 
 import functools
@@ -133,6 +133,24 @@ def _write_rows(tile, target, combined):
         return context.get_dummy_value()
 
     return codegen
+
+
+@intrinsic
+def tile_shift(typingctx, tile, target, target_row, source, source_row):
+    """Write the first vector of each row to memory; the others move up, and the last one comes from memory."""
+
+    def codegen(context, builder, signature, args):
+        value, target_base, target_stride, source_base, source_stride = args
+        align, kind = ir_align(target.dtype), ir_vector(tile.dtype.dtype)
+        rows = _unpack(builder, tile, value)
+        for r, row in enumerate(rows):
+            written = ir_element(builder, target, target_base, builder.mul(target_stride, INT64(r)))
+            ir_write(builder, row.pop(0), written, align)
+            read = ir_element(builder, source, source_base, builder.mul(source_stride, INT64(r)))
+            row.append(ir_read(builder, kind, read, align))
+        return _pack(context, builder, tile, rows)
+
+    return tile(tile, target, types.intp, source, types.intp), codegen
 
 
 @inline

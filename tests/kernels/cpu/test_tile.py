@@ -199,6 +199,29 @@ def test_tile_of_zeros_and_its_number_of_rows(shape, dtype):
     assert np.isnan(out[:, -1]).all()
 
 
+@each_dtype
+@each_shape
+def test_a_shifted_tile_leaves_its_first_vectors_behind_and_takes_others_on(shape, dtype):
+    (rows, vectors), tile_shift, n = shape, tile.tile_shift, lanes(dtype)
+
+    @compiled
+    def run(acc, acc_row, first, first_row, last, last_row, out, out_row):
+        taken = tile_load(tile_shape(rows, vectors), pointer(acc), acc_row)
+        shifted = tile_shift(taken, pointer(first), first_row, pointer(last), last_row)
+        tile_store(shifted, pointer(out), out_row)
+
+    rng = np.random.default_rng(0)
+    acc, last = random(rng, dtype, rows, vectors * n), random(rng, dtype, rows, n)
+    first, out = np.full((rows, n + 1), np.nan, dtype), np.full((rows, vectors * n + 3), np.nan, dtype)
+    run(acc, vectors * n, first, n + 1, with_gaps(last, n + 2), n + 2, out, vectors * n + 3)
+    np.testing.assert_array_equal(first[:, :n], acc[:, :n])
+    np.testing.assert_array_equal(out[:, : vectors * n], np.hstack([acc[:, n:], last]))
+    assert np.isnan(first[:, n:]).all()
+    assert np.isnan(out[:, vectors * n :]).all()
+    run(acc, vectors * n, first, n + 1, last[0].copy(), 0, out, vectors * n + 3)  # the same for every row
+    np.testing.assert_array_equal(out[:, (vectors - 1) * n : vectors * n], np.repeat(last[:1], rows, axis=0))
+
+
 @functools.cache
 def square_kernel():
     """out += acc, transposed, by a square tile."""
