@@ -1,7 +1,9 @@
 """The compile policy, in one place: how every kernel is compiled and where its machine code is kept.
 
 ``inline``
-    Pieces of kernels. LLVM compiles them into whatever calls them.
+    Pieces of kernels. LLVM compiles them into whatever calls them, unless they are large.
+``in_registers``
+    Pieces that take a tile and give one: LLVM has to, or the tile would go there and back through memory.
 ``merged``
     Large pieces that a kernel calls from one place: Numba puts them into the caller before it infers types. A piece of
     the other kind is optimised and turned into machine code once for itself and once more with each caller around it,
@@ -32,6 +34,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.misc.appdirs import AppDirs
 
 inline = functools.partial(numba.njit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+in_registers = functools.partial(inline, forceinline=True)
 merged = functools.partial(inline, inline="always")
 
 

@@ -21,12 +21,13 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_pair,
     panel_rows,
     step_rows,
+    tile_hidden,
 )
 from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_3, TALL_3
 from fastrecur.kernels.cpu.team import backward_team, forward_team
-from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_shift, tile_store
+from fastrecur.kernels.cpu.tile import asking, panel_dot, tile_load, tile_shape, tile_shift, tile_store
 
 
 class GRUCell(NamedTuple):
@@ -63,7 +64,7 @@ def _tiles(shape, r, rows, p):
         else:
             acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
         acc = tile_shift(acc, z, row, offset(p.bias, 3 * lanes), 0)
-        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
+        acc = tile_hidden(shape, acc, r, p)
         tile_store(acc, offset(z, lanes), row)
         h = r * p.h_stride
         _cells(len(shape), z, row, lanes, offset(p.h_prev_unit, h), offset(p.h, h), p.h_stride)
@@ -72,7 +73,10 @@ def _tiles(shape, r, rows, p):
 
 
 def _panel_rows(cell, rows, p):
-    r = _tiles(tile_shape(TALL_3, 3), 0, rows, p)
+    tall, r = tile_shape(TALL_3, 3), 0
+    if p.asked_k > 0:
+        r = _tiles(asking(tall), r, rows, p)
+    r = _tiles(tall, r, rows, p)
     r = _tiles(tile_shape(MIDDLE_3, 3), r, rows, p)
     r = _tiles(tile_shape(2, 3), r, rows, p)
     _tiles(tile_shape(1, 3), r, rows, p)

@@ -22,12 +22,13 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_pair,
     panel_rows,
     step_rows,
+    tile_hidden,
 )
 from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import fma, load, offset, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_4, TALL_4
 from fastrecur.kernels.cpu.team import backward_team, forward_team
-from fastrecur.kernels.cpu.tile import panel_dot, tall_rows, tile_dot, tile_load, tile_shape, tile_store
+from fastrecur.kernels.cpu.tile import asking, panel_dot, tall_rows, tile_load, tile_shape, tile_store
 
 
 class LSTMCell(NamedTuple):
@@ -75,7 +76,7 @@ def _tiles(shape, r, rows, p):
             acc = tile_load(shape, z, p.width)
         else:
             acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
-        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
+        acc = tile_hidden(shape, acc, r, p)
         tile_store(acc, z, p.width)
         at = r * p.c_stride
         c_prev, c, h = offset(p.c_prev, at), offset(p.c, at), offset(p.h, r * p.h_stride)
@@ -86,7 +87,10 @@ def _tiles(shape, r, rows, p):
 
 def _panel_rows(cell, rows, p):
     tall, middle = tile_shape(TALL_4, 4), tile_shape(MIDDLE_4, 4)
-    r = _tiles(tall, 0, tall_rows(rows, tall, middle), p)
+    r, tall_end = 0, tall_rows(rows, tall, middle)
+    if p.asked_k > 0:
+        r = _tiles(asking(tall), r, tall_end, p)
+    r = _tiles(tall, r, tall_end, p)
     r = _tiles(middle, r, rows, p)
     r = _tiles(tile_shape(2, 4), r, rows, p)
     _tiles(tile_shape(1, 4), r, rows, p)

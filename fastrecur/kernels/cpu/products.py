@@ -8,10 +8,21 @@ from typing import NamedTuple
 
 from numba import prange
 
-from fastrecur.kernels.compile import SharedKernel, inline, merged
+from fastrecur.kernels.compile import SharedKernel, in_registers, inline, merged
 from fastrecur.kernels.cpu.simd import offset, pointer, prefetch
-from fastrecur.kernels.cpu.target import MIDDLE_2, TALL_2, VECTOR_BYTES
-from fastrecur.kernels.cpu.tile import panel_dot, tall_rows, tile_dot, tile_load, tile_shape, tile_store, tile_zero
+from fastrecur.kernels.cpu.target import FAR_WEIGHTS, MIDDLE_2, TALL_2, VECTOR_BYTES
+from fastrecur.kernels.cpu.tile import (
+    asking,
+    asks,
+    panel_dot,
+    tall_rows,
+    tile_dot,
+    tile_dot_asking,
+    tile_load,
+    tile_shape,
+    tile_store,
+    tile_zero,
+)
 
 #: Packed rows that share one pass over the transposed weights in `input_gradient`.
 ROW_BLOCK = 48
@@ -47,7 +58,7 @@ class Gates(NamedTuple):
     far: bool
 
 
-@inline
+@in_registers
 def tile_features(acc, inputs, row, w, w_stride):
     """Add W_ih x for the rows from ``row`` on; ``w`` points to the panel's first row."""
     for s in range(inputs.segments):
@@ -57,7 +68,7 @@ def tile_features(acc, inputs, row, w, w_stride):
     return acc
 
 
-@inline
+@in_registers
 def panel_features(acc, inputs, row, w, w_panel, w_stride):
     """`tile_features` for a single row and several panels ``w_panel`` apart."""
     for s in range(inputs.segments):
@@ -70,6 +81,13 @@ def panel_features(acc, inputs, row, w, w_panel, w_stride):
 # --- W^T dz ----------------------------------------------------------------------------------------------------------
 
 
+class Ask(NamedTuple):
+    """Memory that is read next: each row asks for ``each_k`` bytes of it with each number it is multiplied by."""
+
+    memory: object
+    each_k: int
+
+
 @inline
 def _ask_ahead(rows, piece, gates):
     """Prefetch a piece: the rows of a tile are too short for the processor to see a pattern in them."""
@@ -78,7 +96,8 @@ def _ask_ahead(rows, piece, gates):
 
 
 @inline
-def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride):
+def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride, ask):
+    """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     while r + len(shape) <= rows:
         target = offset(out, r * out_stride)
         acc = tile_load(shape, target, out_stride) if keep else tile_zero(shape, target)
@@ -86,9 +105,14 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride)
             piece = offset(gates.data, r * gates.row_stride + p * gates.panel_stride)
             if gates.far:
                 _ask_ahead(len(shape), offset(piece, gates.panel_stride), gates)
-            acc = tile_dot(
-                acc, piece, gates.row_stride, 1, offset(w, p * gates.width * w_stride), w_stride, gates.width
-            )
+            w_piece, count = offset(w, p * gates.width * w_stride), gates.width
+            if asks(shape):
+                first, asked_k = (r * gates.panels + p * len(shape)) * count * ask.each_k, len(shape) * ask.each_k
+                acc = tile_dot_asking(
+                    acc, piece, gates.row_stride, 1, w_piece, w_stride, count, ask.memory, first, asked_k
+                )
+            else:
+                acc = tile_dot(acc, piece, gates.row_stride, 1, w_piece, w_stride, count)
         tile_store(acc, target, out_stride)
         r += len(shape)
     return r
@@ -96,12 +120,16 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride)
 
 @inline
 def _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w, n_panels, width):
+    of_panel, tall_end = gates.panels * gates.width * width, tall_rows(rows, tall, middle)
+    far = n_panels * gates.panels * gates.width * 2 * VECTOR_BYTES >= FAR_WEIGHTS
     for q in range(n_panels):
-        target = offset(out, q * width)
-        panel = offset(w, q * gates.panels * gates.width * width)
-        r = _transposed_tiles(tall, 0, tall_rows(rows, tall, middle), keep, target, out_stride, gates, panel, width)
-        r = _transposed_tiles(middle, r, rows, keep, target, out_stride, gates, panel, width)
-        _transposed_tiles(one, r, rows, keep, target, out_stride, gates, panel, width)
+        to, panel, r = offset(out, q * width), offset(w, q * of_panel), 0
+        ask = Ask(offset(w, (q + 1) % n_panels * of_panel), 2 * VECTOR_BYTES // rows + 1)
+        if far:
+            r = _transposed_tiles(asking(tall), r, tall_end, keep, to, out_stride, gates, panel, width, ask)
+        r = _transposed_tiles(tall, r, tall_end, keep, to, out_stride, gates, panel, width, ask)
+        r = _transposed_tiles(middle, r, rows, keep, to, out_stride, gates, panel, width, ask)
+        _transposed_tiles(one, r, rows, keep, to, out_stride, gates, panel, width, ask)
 
 
 @inline

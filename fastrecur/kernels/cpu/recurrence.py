@@ -11,11 +11,11 @@ from typing import NamedTuple
 from numba import types
 from numba.extending import overload
 
-from fastrecur.kernels.compile import inline, merged
+from fastrecur.kernels.compile import in_registers, inline, merged
 from fastrecur.kernels.cpu.products import Inputs, tile_features
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
-from fastrecur.kernels.cpu.target import LARGE_WEIGHTS, VECTOR_BYTES
-from fastrecur.kernels.cpu.tile import tile_load, tile_store
+from fastrecur.kernels.cpu.target import FAR_WEIGHTS, LARGE_WEIGHTS, VECTOR_BYTES
+from fastrecur.kernels.cpu.tile import asks, tile_dot, tile_dot_asking, tile_load, tile_store
 from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
 
 
@@ -100,10 +100,14 @@ class Forward(NamedTuple):
     dropped: bool
     record: bool
     ahead: bool
+    w_far: bool
 
 
 class Panel(NamedTuple):
-    """One panel of some rows of one step: weights, states before and after, pre-activations."""
+    """One panel of some rows of one step: weights, states before and after, pre-activations.
+
+    ``asked``: the weights that are read next, of which each row asks for ``asked_k`` bytes with each hidden unit.
+    """
 
     x: Inputs
     w: object
@@ -123,6 +127,8 @@ class Panel(NamedTuple):
     z_stride: int
     far: bool
     ahead: bool
+    asked: object
+    asked_k: int
 
 
 @inline
@@ -178,12 +184,13 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         dropped=len(mask) > 0,
         record=record,
         ahead=ahead,
+        w_far=w.size * w.itemsize >= FAR_WEIGHTS,
     )
 
 
 @inline
-def _panel(net, p, base, row, before, after, c_before, c_after):
-    """Panel ``p`` for the rows from packed row ``row`` on, with their states at the given rows of the buffers.
+def _panel(net, rows, p, base, row, before, after, c_before, c_after):
+    """Panel ``p`` for ``rows`` rows from packed row ``row`` on, with their states at the given rows of the buffers.
 
     ``base`` is the packed row at which the gates begin.
     """
@@ -191,12 +198,17 @@ def _panel(net, p, base, row, before, after, c_before, c_after):
     unit = p * net.units
     x = offset(net.x.data, row * net.x.row_stride)
     w = offset(net.w, p * net.n_inputs * net.width)
+    n_hidden, n_done = net.n_inputs - n_features, n_features if net.ahead else 0
+    following, asked_k = p + 1 if p + 1 < net.n_panels else 0, 0
+    if net.w_far:
+        of_input = net.width * (VECTOR_BYTES // net.lanes)
+        asked_k = (net.n_inputs - n_done) * of_input // (rows * n_hidden) + 1
     return Panel(
         x=Inputs(x, net.x.row_stride, net.x.segments, net.x.segment_stride, net.x.features),
         w=w,
         w_hidden=offset(w, n_features * net.width),
         width=net.width,
-        n_hidden=net.n_inputs - n_features,
+        n_hidden=n_hidden,
         units=net.units,
         bias=offset(net.bias, p * net.gates_width),
         h_prev=offset(net.masked, before * net.h_stride),
@@ -210,7 +222,19 @@ def _panel(net, p, base, row, before, after, c_before, c_after):
         z_stride=net.gates_row,
         far=net.far,
         ahead=net.ahead,
+        asked=offset(net.w, (following * net.n_inputs + n_done) * net.width),
+        asked_k=asked_k,
     )
+
+
+@in_registers
+def tile_hidden(shape, acc, r, p):
+    """Add W_hh h for the rows of a panel from ``r`` on; those that ask, ask for their part of the next panel."""
+    h = offset(p.h_prev, r * p.h_stride)
+    if asks(shape):
+        first, asked_k = r * p.asked_k * p.n_hidden, len(shape) * p.asked_k
+        return tile_dot_asking(acc, h, p.h_stride, 1, p.w_hidden, p.width, p.n_hidden, p.asked, first, asked_k)
+    return tile_dot(acc, h, p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
 
 
 @merged
@@ -220,10 +244,10 @@ def forward_step(cell, net, rows, base, row, before, after, c_before, c_after, p
         z_panel = net.gates_panel if net.gates_panel > 0 else net.gates_width
         w_panel = net.n_inputs * net.width
         while p + 2 <= last:
-            panel_pair(cell, _panel(net, p, base, row, before, after, c_before, c_after), w_panel, z_panel)
+            panel_pair(cell, _panel(net, 1, p, base, row, before, after, c_before, c_after), w_panel, z_panel)
             p += 2
     while p < last:
-        panel_rows(cell, rows, _panel(net, p, base, row, before, after, c_before, c_after))
+        panel_rows(cell, rows, _panel(net, rows, p, base, row, before, after, c_before, c_after))
         p += 1
 
 
@@ -249,8 +273,9 @@ def run_ahead(cell, net, steps, s, count, base, first, last):
     row = steps[one, AT]
     if not net.record:
         base = row
+    rows = steps[other, AT] + steps[other, ROWS] - row
     for p in range(first, last):
-        panel_ahead(cell, steps[other, AT] + steps[other, ROWS] - row, _panel(net, p, base, row, 0, 0, 0, 0))
+        panel_ahead(cell, rows, _panel(net, rows, p, base, row, 0, 0, 0, 0))
     return base
 
 

@@ -158,18 +158,22 @@ def copy(typingctx, target, source, count):
     return types.void(target, source, types.intp), codegen
 
 
+def ir_prefetch(builder, address, write=0):
+    """Ask for the cache line of an address, into all levels of the cache."""
+    kind = ir.FunctionType(ir.VoidType(), [address.type, *[ir.IntType(32)] * 3])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [address, *(ir.IntType(32)(flag) for flag in (write, 3, 1))])
+
+
 def _prefetch(base, write):
     numbers_of_a_line = CACHE_LINE // ir_align(base.dtype)
 
     def codegen(context, builder, signature, args):
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         numbers, first, count = args
         end = builder.add(first, count)
         with cgutils.for_range_slice(builder, first, end, INT64(numbers_of_a_line), INT64) as (index, _):
-            address = builder.bitcast(ir_element(builder, base, numbers, index), byte)
-            builder.call(function, [address, *(ir.IntType(32)(flag) for flag in (write, 3, 1))])  # all levels, data
+            address = builder.bitcast(ir_element(builder, base, numbers, index), ir.IntType(8).as_pointer())
+            ir_prefetch(builder, address, write)
         return context.get_dummy_value()
 
     return types.void(base, types.intp, types.intp), codegen

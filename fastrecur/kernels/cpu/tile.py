@@ -1,7 +1,8 @@
 """Register tiles for Numba, over the vectors of `fastrecur.kernels.cpu.simd`.
 
 Numba cannot keep a tile of accumulators in registers by itself. A tile is ROWS x VECTORS vectors: `tile_shape`,
-`tile_zero`, `tile_load`, `tile_dot`, `panel_dot`, `tile_shift`, `tile_store`; a square one can be transposed.
+`tile_zero`, `tile_load`, `tile_dot`, `tile_dot_asking`, `panel_dot`, `tile_shift`, `tile_store`; a square one can be
+transposed.
 """
 
 import functools
@@ -19,11 +20,19 @@ from fastrecur.kernels.cpu.simd import (
     ir_element,
     ir_float,
     ir_fma,
+    ir_prefetch,
     ir_read,
     ir_splat,
     ir_vector,
     ir_write,
 )
+from fastrecur.kernels.cpu.target import INSTRUCTION_SET
+
+#: LLVM's letter for a register that holds a vector.
+REGISTER = "w" if INSTRUCTION_SET == "NEON" else "v"
+
+#: Steps that are written out in the loop of a tile that asks: it asks once for all of them.
+UNROLLED = 4
 
 
 def _tile_type(dtype, rows, vectors):
@@ -45,9 +54,9 @@ def _pack(context, builder, tile, vectors):
 class TileShape(types.Opaque):
     """Numba type of a tile's shape: it holds nothing, so that a function is compiled once for each shape."""
 
-    def __init__(self, rows, vectors):
-        self.rows, self.vectors = rows, vectors
-        super().__init__(name=f"TileShape({rows} x {vectors})")
+    def __init__(self, rows, vectors, asks=False):
+        self.rows, self.vectors, self.asks = rows, vectors, asks
+        super().__init__(name=f"TileShape({rows} x {vectors}{', asks' if asks else ''})")
 
 
 register_model(TileShape)(models.OpaqueModel)
@@ -65,6 +74,19 @@ def tile_square(typingctx, like):
     """Shape of a tile of one vector a row and as many rows as a vector of the pointer ``like`` has lanes."""
     shape = TileShape(Vector(like.dtype).lanes, 1)
     return shape(like), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@intrinsic
+def asking(typingctx, shape):
+    """The same shape, for tiles that ask for what is read after them."""
+    other = TileShape(shape.rows, shape.vectors, asks=True)
+    return other(shape), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@intrinsic
+def asks(typingctx, shape):
+    """Whether tiles of this shape do, when it is compiled."""
+    return types.boolean(shape), lambda context, builder, signature, args: ir.Constant(ir.IntType(1), shape.asks)
 
 
 @overload(len)
@@ -195,7 +217,17 @@ def tile_dot(typingctx, acc, a, a_row, a_k, b, b_k, count):
     The heart of the library: ROWS x VECTORS accumulators stay in registers, each step of the loop loads VECTORS
     vectors of b and one number of each row of a.
     """
-    return acc(acc, a, types.intp, types.intp, b, types.intp, types.intp), _dot_loop(acc, a, b, b_row=False)
+    return acc(acc, a, types.intp, types.intp, b, types.intp, types.intp), _dot_loop(acc, a, b)
+
+
+@intrinsic
+def tile_dot_asking(typingctx, acc, a, a_row, a_k, b, b_k, count, asked, first, asked_k):
+    """`tile_dot` that asks for memory to be read later: at ``k`` for the line of byte ``first + k * asked_k`` of it.
+
+    A little at a time beside the multiplications: what is asked for at once, they wait for.
+    """
+    given = acc, a, types.intp, types.intp, b, types.intp, types.intp, asked, types.intp, types.intp
+    return acc(*given), _dot_loop(acc, a, b, n_at_once=UNROLLED, asks=True)
 
 
 @intrinsic
@@ -207,34 +239,48 @@ def panel_dot(typingctx, acc, a, a_k, b, b_row, b_k, count):
     return acc(acc, a, types.intp, b, types.intp, types.intp, types.intp), _dot_loop(acc, a, b, b_row=True)
 
 
-def _dot_loop(acc, a, b, b_row):
-    vector = acc.dtype.dtype
-    n_rows, n_vectors = acc.count, acc.dtype.count
-
+def _dot_loop(acc, a, b, b_row=False, n_at_once=1, asks=False):
     def codegen(context, builder, signature, args):
         value, a_base, first_stride, second_stride, *rest = args
         if b_row:
             a_k, (b_base, b_stride, b_k, count) = first_stride, (second_stride, *rest)
             a_rows = [a_base]
-            b_rows = [ir_element(builder, b, b_base, builder.mul(b_stride, INT64(r))) for r in range(n_rows)]
+            b_rows = [ir_element(builder, b, b_base, builder.mul(b_stride, INT64(r))) for r in range(acc.count)]
         else:
-            a_k, (b_base, b_k, count) = second_stride, rest
-            a_rows = [ir_element(builder, a, a_base, builder.mul(first_stride, INT64(r))) for r in range(n_rows)]
+            a_k, (b_base, b_k, count, *asked) = second_stride, rest
+            a_rows = [ir_element(builder, a, a_base, builder.mul(first_stride, INT64(r))) for r in range(acc.count)]
             b_rows = [b_base]
+        add = _dot_step(builder, acc, (a, a_rows, a_k), (b, b_rows, b_k))
 
-        before = builder.block
-        head, body, after = (builder.append_basic_block(f"dot.{name}") for name in ("head", "body", "after"))
-        start = _unpack(builder, acc, value)
-        builder.branch(head)
+        def add_some(k, sums):
+            if asks:
+                _ask(builder, k, *asked)
+            for ahead in range(n_at_once):
+                sums = add(builder.add(k, INT64(ahead)), sums, in_turn=True)
+            return sums
 
-        builder.position_at_end(head)
-        k = builder.phi(INT64)
-        sums = [[builder.phi(ir_vector(vector)) for _ in row] for row in start]
-        builder.cbranch(builder.icmp_signed("<", k, count), body, after)
+        k, sums = INT64(0), _unpack(builder, acc, value)
+        if n_at_once > 1:
+            k, sums = _loop(builder, (k, builder.sub(count, INT64(n_at_once - 1)), n_at_once), sums, add_some)
+        _, sums = _loop(builder, (k, count, 1), sums, add)
+        return _pack(context, builder, acc, sums)
 
-        builder.position_at_end(body)
-        at_a = builder.mul(k, a_k)
+    return codegen
 
+
+def _dot_step(builder, acc, a_side, b_side):
+    """Function of k and of the sums so far that gives the next: each side is its type, its rows and its stride of k.
+
+    ``in_turn``: each line of the tile is done before the next one's numbers are loaded. Where several steps are written
+    out, LLVM loads for all of them first, and has no registers left for the sums.
+    """
+    (a, a_rows, a_k), (b, b_rows, b_k) = a_side, b_side
+    vector, n_rows, n_vectors = acc.dtype.dtype, acc.count, acc.dtype.count
+    lines = [[(r, n) for n in range(n_vectors)] for r in range(n_rows)]
+    if len(b_rows) == 1 and n_rows < n_vectors:  # column by column the numbers of a stay in registers, which are fewer
+        lines = list(zip(*lines, strict=True))
+
+    def add(k, sums, in_turn=False):
         @functools.cache
         def vector_of_b(row, n):
             place = builder.add(builder.mul(k, b_k), INT64(n * vector.lanes))
@@ -242,31 +288,61 @@ def _dot_loop(acc, a, b, b_row):
 
         @functools.cache
         def number_of_a(row):
-            number = ir_read(builder, ir_float(a.dtype), ir_element(builder, a, a_rows[row], at_a), ir_align(a.dtype))
-            return ir_splat(builder, vector, number)
+            address = ir_element(builder, a, a_rows[row], builder.mul(k, a_k))
+            return ir_splat(builder, vector, ir_read(builder, ir_float(a.dtype), address, ir_align(a.dtype)))
 
-        places = [(r, n) for r in range(n_rows) for n in range(n_vectors)]
-        if not b_row and n_rows < n_vectors:  # column by column the numbers of a stay in registers, which are fewer
-            places.sort(key=lambda place: place[1])
         new = [[None] * n_vectors for _ in sums]
-        for r, n in places:
-            factors = (number_of_a(0), vector_of_b(r, n)) if b_row else (number_of_a(r), vector_of_b(0, n))
-            new[r][n] = ir_fma(builder, vector, *factors, sums[r][n])
-        # An empty, convergent instruction. Without it LLVM unrolls the loop, hoists the loads and spills the
-        # accumulators: half the speed.
-        nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
-        builder.call(nothing, [], attrs=("convergent", "nounwind"))
-        k_next = builder.add(k, INT64(1))
-        builder.branch(head)
+        for line in lines:
+            products = [(number_of_a(r % len(a_rows)), vector_of_b(r % len(b_rows), n)) for r, n in line]
+            done = [ir_fma(builder, vector, *pair, sums[r][n]) for (r, n), pair in zip(line, products, strict=True)]
+            for (r, n), value in zip(line, _done(builder, done) if in_turn else done, strict=True):
+                new[r][n] = value
+        if not in_turn:
+            _done(builder, [])
+        return new
 
-        k.add_incoming(INT64(0), before)
-        k.add_incoming(k_next, body)
-        for phis, starts, news in zip(sums, start, new, strict=True):
-            for phi, first, later in zip(phis, starts, news, strict=True):
-                phi.add_incoming(first, before)
-                phi.add_incoming(later, body)
+    return add
 
-        builder.position_at_end(after)
-        return _pack(context, builder, acc, sums)
 
-    return codegen
+def _done(builder, vectors):
+    """The vectors, behind an empty instruction that takes them all, and of which LLVM believes that it uses memory.
+
+    It is convergent: without it LLVM unrolls the loop, hoists the loads and spills the accumulators: half the speed.
+    """
+    kinds = [vector.type for vector in vectors]
+    names = [f"={REGISTER}"] * len(kinds) + [str(n) for n in range(len(kinds))] + ["~{memory}"] * (len(kinds) > 0)
+    result = {0: ir.VoidType(), 1: kinds and kinds[0]}.get(len(kinds), ir.LiteralStructType(kinds))
+    nothing = ir.InlineAsm(ir.FunctionType(result, kinds), "", ",".join(names), side_effect=True)
+    done = builder.call(nothing, vectors, attrs=("convergent", "nounwind"))
+    return [builder.extract_value(done, n) for n in range(len(kinds))] if len(kinds) > 1 else [done]
+
+
+def _ask(builder, k, base, first, stride):
+    place = builder.add(first, builder.mul(k, stride))
+    ir_prefetch(builder, builder.gep(builder.bitcast(base, ir.IntType(8).as_pointer()), [place]))
+
+
+def _loop(builder, bounds, start, body):
+    """Loop of k from the first of ``bounds`` in steps of the third while it is less than the second.
+
+    ``body`` takes k and the sums so far and gives the next. Returns k and the sums after the loop.
+    """
+    first, last, step = bounds
+    before = builder.block
+    head, inside, after = (builder.append_basic_block(f"dot.{name}") for name in ("head", "body", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    k = builder.phi(INT64)
+    sums = [[builder.phi(vector.type) for vector in row] for row in start]
+    builder.cbranch(builder.icmp_signed("<", k, last), inside, after)
+    builder.position_at_end(inside)
+    new = body(k, sums)
+    k.add_incoming(first, before)
+    k.add_incoming(builder.add(k, INT64(step)), inside)
+    builder.branch(head)
+    for phis, starts, news in zip(sums, start, new, strict=True):
+        for phi, one, later in zip(phis, starts, news, strict=True):
+            phi.add_incoming(one, before)
+            phi.add_incoming(later, inside)
+    builder.position_at_end(after)
+    return k, sums

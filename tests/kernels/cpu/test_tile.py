@@ -20,7 +20,7 @@ from fastrecur.kernels.cpu.target import (
     TALL_4,
     VECTOR_BYTES,
 )
-from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_load, tile_shape, tile_store
+from fastrecur.kernels.cpu.tile import panel_dot, tile_dot, tile_dot_asking, tile_load, tile_shape, tile_store
 
 #: Rows and vectors of every tile that the kernels use.
 SHAPES = sorted(
@@ -64,6 +64,20 @@ def panel_kernel(shape):
     def run(acc, acc_row, a, a_k, b, b_row, b_k, count, out, out_row):
         tile = tile_load(tile_shape(rows, vectors), pointer(acc), acc_row)
         tile_store(panel_dot(tile, pointer(a), a_k, pointer(b), b_row, b_k, count), pointer(out), out_row)
+
+    return run
+
+
+@functools.cache
+def asking_kernel(shape):
+    """The same by `tile_dot_asking`, side by side in k, for ``asked_k`` bytes a k."""
+    rows, vectors = shape
+
+    @compiled
+    def run(acc, acc_row, a, a_row, b, b_k, count, out, out_row, asked, asked_k):
+        tile, memory = tile_load(tile_shape(rows, vectors), pointer(acc), acc_row), pointer(asked)
+        tile = tile_dot_asking(tile, pointer(a), a_row, 1, pointer(b), b_k, count, memory, asked_k, asked_k)
+        tile_store(tile, pointer(out), out_row)
 
     return run
 
@@ -157,16 +171,48 @@ def test_sums_begin_with_the_tile_and_run_over_rising_k(shape, dtype):
             np.testing.assert_array_equal(out, expected)
 
 
+@each_dtype
+@each_shape
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 11])
+def test_a_tile_that_asks_has_the_same_bits_wherever_it_asks(shape, dtype, count):
+    rows, columns, rng = shape[0], shape[1] * lanes(dtype), np.random.default_rng(count)
+    acc, a, b = random(rng, dtype, rows, columns), random(rng, dtype, rows, 11), random(rng, dtype, 11, columns)
+    expected = np.empty_like(acc)
+    tile_kernel(shape)(acc, columns, a, 11, 1, b, columns, count, expected, columns)
+    for asked_k in (0, 7, 64, -(2**40)):
+        out = np.empty_like(acc)
+        asking_kernel(shape)(acc, columns, a, 11, b, columns, count, out, columns, b, asked_k)
+        np.testing.assert_array_equal(bits(out), bits(expected))
+
+
 @pytest.mark.skipif(not HAS_FMA or platform.machine() not in ("x86_64", "AMD64"), reason="reads x86's names")
 @each_dtype
 @each_shape
 def test_no_tile_leaves_its_registers(shape, dtype):
     kernel, numbers = tile_kernel(shape), np.zeros((9, 9), dtype)
     kernel(numbers, 0, numbers, 0, 0, numbers, 0, 0, np.zeros((shape[0], shape[1] * lanes(dtype)), dtype), 0)
-    for assembly in kernel.inspect_asm().values():
-        loops = [block for block in re.split(r"\n\S+:\n", assembly) if "vfmadd" in block]
-        assert loops
-        assert not any("(%rsp)" in block for block in loops)
+    loops = loops_of(kernel)
+    assert loops
+    assert not any("(%rsp)" in block for block in loops)
+
+
+@pytest.mark.skipif(not HAS_FMA or platform.machine() not in ("x86_64", "AMD64"), reason="reads x86's names")
+@each_dtype
+@each_shape
+def test_no_tile_that_asks_leaves_its_registers(shape, dtype):
+    """Its addresses may, of which four steps have more."""
+    kernel, numbers = asking_kernel(shape), np.zeros((9, 9), dtype)
+    out = np.zeros((shape[0], shape[1] * lanes(dtype)), dtype)
+    kernel(numbers, 0, numbers, 0, numbers, 0, 0, out, 0, numbers, 0)
+    lines = [line.split("#")[0].strip() for block in loops_of(kernel) for line in block.splitlines()]
+    assert any(line.startswith("prefetch") for line in lines)
+    assert not [line for line in lines if line.startswith("v") and "(%rsp)" in line]
+
+
+def loops_of(kernel):
+    """The blocks of a kernel's machine code that multiply and add."""
+    blocks = [block for code in kernel.inspect_asm().values() for block in re.split(r"\n\S+:\n", code)]
+    return [block for block in blocks if "vfmadd" in block]
 
 
 @pytest.mark.parametrize(
