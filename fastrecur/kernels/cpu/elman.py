@@ -21,13 +21,12 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_pair,
     panel_rows,
     step_rows,
-    tile_hidden,
 )
 from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import load, offset, select_less, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, TALL_2
 from fastrecur.kernels.cpu.team import backward_team, forward_team
-from fastrecur.kernels.cpu.tile import asking, panel_dot, tall_rows, tile_load, tile_shape, tile_store
+from fastrecur.kernels.cpu.tile import panel_dot, tall_rows, tile_dot, tile_load, tile_shape, tile_store
 
 
 class RNNCell(NamedTuple):
@@ -57,7 +56,7 @@ def _tiles(cell, shape, r, rows, p):
             acc = tile_load(shape, z, p.width)
         else:
             acc = tile_features(tile_load(shape, p.bias, 0), p.x, r, p.w, p.width)
-        acc = tile_hidden(shape, acc, r, p)
+        acc = tile_dot(acc, offset(p.h_prev, r * p.h_stride), p.h_stride, 1, p.w_hidden, p.width, p.n_hidden)
         tile_store(acc, z, p.width)
         for k in range(len(shape)):
             _cell(cell.relu, offset(z, k * p.width), p.width // 2, offset(p.h, (r + k) * p.h_stride))
@@ -67,10 +66,7 @@ def _tiles(cell, shape, r, rows, p):
 
 def _panel_rows(cell, rows, p):
     tall, middle = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2)
-    r, tall_end = 0, tall_rows(rows, tall, middle)
-    if p.asked_k > 0:
-        r = _tiles(cell, asking(tall), r, tall_end, p)
-    r = _tiles(cell, tall, r, tall_end, p)
+    r = _tiles(cell, tall, 0, tall_rows(rows, tall, middle), p)
     r = _tiles(cell, middle, r, rows, p)
     _tiles(cell, tile_shape(1, 2), r, rows, p)
 
