@@ -39,9 +39,9 @@ CACHE_LINE = 64
 #: less time (Zen 3). With AVX-512 it was not measured.
 LARGE_WEIGHTS = 2**22 if VECTOR_BYTES < 64 else 2**62
 
-#: Bytes of weights of an LSTM or a GRU from which on those of the next panel are asked for beside the multiplications,
-#: for a second-level cache (of 512 KB) holds too few: of 2 to 8 MB it takes 5 to 14% off the products, of less than 1
-#: it costs up to 5 (Zen 3). With AVX-512 it was not measured.
+#: Bytes of weights from which on those of the next panel are asked for beside the multiplications, forward in the LSTM
+#: and the GRU, and in W^T dz of all cells, for a second-level cache (of 512 KB) holds too few: of 2 to 8 MB it takes 5
+#: to 14% off the products, of less than 1 it costs up to 5 (Zen 3). With AVX-512 it was not measured.
 FAR_WEIGHTS = 2**21 if VECTOR_BYTES < 64 else 2**62
 
 #: Tallest and middle tile that stay in registers beside 2, 3 and 4 vectors a row (without fused multiply-adds a

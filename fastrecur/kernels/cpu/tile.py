@@ -31,6 +31,9 @@ from fastrecur.kernels.cpu.target import INSTRUCTION_SET
 #: LLVM's letter for a register that holds a vector.
 REGISTER = "w" if INSTRUCTION_SET == "NEON" else "v"
 
+#: Attributes of an empty instruction that holds LLVM back.
+CONVERGENT = ("convergent", "nounwind")
+
 #: Steps that are written out in the loop of a tile that asks: it asks once for all of them.
 UNROLLED = 4
 
@@ -227,7 +230,7 @@ def tile_dot_asking(typingctx, acc, a, a_row, a_k, b, b_k, count, asked, first, 
     A little at a time beside the multiplications: what is asked for at once, they wait for.
     """
     given = acc, a, types.intp, types.intp, b, types.intp, types.intp, asked, types.intp, types.intp
-    return acc(*given), _dot_loop(acc, a, b, n_at_once=UNROLLED, asks=True)
+    return acc(*given), _dot_loop(acc, a, b, asks=True)
 
 
 @intrinsic
@@ -239,7 +242,7 @@ def panel_dot(typingctx, acc, a, a_k, b, b_row, b_k, count):
     return acc(acc, a, types.intp, b, types.intp, types.intp, types.intp), _dot_loop(acc, a, b, b_row=True)
 
 
-def _dot_loop(acc, a, b, b_row=False, n_at_once=1, asks=False):
+def _dot_loop(acc, a, b, b_row=False, asks=False):
     def codegen(context, builder, signature, args):
         value, a_base, first_stride, second_stride, *rest = args
         if b_row:
@@ -252,16 +255,16 @@ def _dot_loop(acc, a, b, b_row=False, n_at_once=1, asks=False):
             b_rows = [b_base]
         add = _dot_step(builder, acc, (a, a_rows, a_k), (b, b_rows, b_k))
 
-        def add_some(k, sums):
-            if asks:
-                _ask(builder, k, *asked)
-            for ahead in range(n_at_once):
-                sums = add(builder.add(k, INT64(ahead)), sums, in_turn=True)
+        def ask_and_add(k, sums):
+            _ask(builder, k, *asked)
+            for step in range(UNROLLED):
+                sums = add(builder.add(k, INT64(step)), sums, in_turn=True)
             return sums
 
         k, sums = INT64(0), _unpack(builder, acc, value)
-        if n_at_once > 1:
-            k, sums = _loop(builder, (k, builder.sub(count, INT64(n_at_once - 1)), n_at_once), sums, add_some)
+        if asks:
+            whole = builder.sub(count, INT64(UNROLLED - 1))
+            k, sums = _loop(builder, (k, whole, UNROLLED), sums, ask_and_add)
         _, sums = _loop(builder, (k, count, 1), sums, add)
         return _pack(context, builder, acc, sums)
 
@@ -295,26 +298,26 @@ def _dot_step(builder, acc, a_side, b_side):
         for line in lines:
             products = [(number_of_a(r % len(a_rows)), vector_of_b(r % len(b_rows), n)) for r, n in line]
             done = [ir_fma(builder, vector, *pair, sums[r][n]) for (r, n), pair in zip(line, products, strict=True)]
-            for (r, n), value in zip(line, _done(builder, done) if in_turn else done, strict=True):
+            for (r, n), value in zip(line, _finished(builder, done) if in_turn else done, strict=True):
                 new[r][n] = value
         if not in_turn:
-            _done(builder, [])
+            # An empty, convergent instruction. Without it LLVM unrolls the loop, hoists the loads and spills the
+            # accumulators: half the speed.
+            nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
+            builder.call(nothing, [], attrs=CONVERGENT)
         return new
 
     return add
 
 
-def _done(builder, vectors):
-    """The vectors, behind an empty instruction that takes them all, and of which LLVM believes that it uses memory.
-
-    It is convergent: without it LLVM unrolls the loop, hoists the loads and spills the accumulators: half the speed.
-    """
+def _finished(builder, vectors):
+    """The vectors, behind an empty instruction that takes them all, and of which LLVM believes that it uses memory."""
     kinds = [vector.type for vector in vectors]
-    names = [f"={REGISTER}"] * len(kinds) + [str(n) for n in range(len(kinds))] + ["~{memory}"] * (len(kinds) > 0)
-    result = {0: ir.VoidType(), 1: kinds and kinds[0]}.get(len(kinds), ir.LiteralStructType(kinds))
-    nothing = ir.InlineAsm(ir.FunctionType(result, kinds), "", ",".join(names), side_effect=True)
-    done = builder.call(nothing, vectors, attrs=("convergent", "nounwind"))
-    return [builder.extract_value(done, n) for n in range(len(kinds))] if len(kinds) > 1 else [done]
+    names = ",".join([f"={REGISTER}"] * len(kinds) + [str(n) for n in range(len(kinds))] + ["~{memory}"])
+    result = ir.LiteralStructType(kinds) if len(kinds) > 1 else kinds[0]
+    nothing = ir.InlineAsm(ir.FunctionType(result, kinds), "", names, side_effect=True)
+    finished = builder.call(nothing, vectors, attrs=CONVERGENT)
+    return [builder.extract_value(finished, n) for n in range(len(kinds))] if len(kinds) > 1 else [finished]
 
 
 def _ask(builder, k, base, first, stride):
