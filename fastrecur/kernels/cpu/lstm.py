@@ -25,7 +25,7 @@ from fastrecur.kernels.cpu.recurrence import (
     tile_hidden,
 )
 from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
-from fastrecur.kernels.cpu.simd import fma, load, offset, prefetch_to_write, splat, store
+from fastrecur.kernels.cpu.simd import fma, load, offset, prefetch, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_4, TALL_4
 from fastrecur.kernels.cpu.team import backward_team, forward_team
 from fastrecur.kernels.cpu.tile import asking, panel_dot, tall_rows, tile_load, tile_shape, tile_store
@@ -57,10 +57,11 @@ def _cells(count, z, z_stride, lanes, c_prev, c, c_stride, h, h_stride):
 
 
 @inline
-def _ask_to_write(p, first, last):
-    """Prefetch where gates and states of a panel's rows ``first..last`` go: they are written after the products."""
+def _ask_ahead(p, first, last):
+    """Prefetch the cells of a panel's rows ``first..last``, and where gates and states go: their turn is next."""
     prefetch_to_write(p.z, first * p.z_stride, (last - first) * p.z_stride)
     for r in range(first, last):
+        prefetch(p.c_prev, r * p.c_stride, p.units)
         prefetch_to_write(p.c, r * p.c_stride, p.units)
         prefetch_to_write(p.h, r * p.h_stride, p.units)
 
@@ -70,7 +71,7 @@ def _tiles(shape, r, rows, p):
     """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     while r + len(shape) <= rows:
         if p.far:
-            _ask_to_write(p, r, r + len(shape))
+            _ask_ahead(p, r, r + len(shape))
         z = offset(p.z, r * p.z_stride)
         if p.ahead:
             acc = tile_load(shape, z, p.width)

@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import overload
 
 from fastrecur.kernels.compile import in_registers, inline, merged
-from fastrecur.kernels.cpu.products import Inputs, tile_features
+from fastrecur.kernels.cpu.products import Inputs, in_turn, tile_features
 from fastrecur.kernels.cpu.simd import load, offset, pointer, store
 from fastrecur.kernels.cpu.target import FAR_WEIGHTS, LARGE_WEIGHTS, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import asks, tile_dot, tile_dot_asking, tile_load, tile_store
@@ -200,7 +200,7 @@ def _panel(net, rows, p, base, row, before, after, c_before, c_after):
     w = offset(net.w, p * net.n_inputs * net.width)
     n_hidden, n_done = net.n_inputs - n_features, n_features if net.ahead else 0
     following, asked_k = p + 1 if p + 1 < net.n_panels else 0, 0
-    if net.w_far:
+    if net.w_far and rows > FEW_ROWS:
         of_input = net.width * (VECTOR_BYTES // net.lanes)
         asked_k = (net.n_inputs - n_done) * of_input // (rows * n_hidden) + 1
     return Panel(
@@ -238,17 +238,20 @@ def tile_hidden(shape, acc, r, p):
 
 
 @merged
-def forward_step(cell, net, rows, base, row, before, after, c_before, c_after, p, last):
-    """The panels ``p..last`` of ``rows`` rows of a step."""
+def forward_step(cell, net, rows, base, row, before, after, c_before, c_after, first, last, step):
+    """The panels ``first..last`` of ``rows`` rows of a step, of `FEW_ROWS` `in_turn`."""
+    turn, n_pairs = step if rows <= FEW_ROWS else 0, 0
     if rows == 1:
+        n_pairs = (last - first) // 2
         z_panel = net.gates_panel if net.gates_panel > 0 else net.gates_width
         w_panel = net.n_inputs * net.width
-        while p + 2 <= last:
+        for k in range(n_pairs):
+            p = first + 2 * in_turn(k, n_pairs, turn)
             panel_pair(cell, _panel(net, 1, p, base, row, before, after, c_before, c_after), w_panel, z_panel)
-            p += 2
-    while p < last:
+    first += 2 * n_pairs
+    for k in range(last - first):
+        p = first + in_turn(k, last - first, turn)
         panel_rows(cell, rows, _panel(net, rows, p, base, row, before, after, c_before, c_after))
-        p += 1
 
 
 @inline
@@ -302,9 +305,8 @@ def forward_rows(cell, net, steps, n_rows, begin, end):
             if first < last:
                 after = n_rows + at + first
                 c_before, c_after = (before, after) if net.record else (first, first)
-                forward_step(
-                    cell, net, last - first, base, at + first, before, after, c_before, c_after, 0, net.n_panels
-                )
+                row, rows = at + first, last - first
+                forward_step(cell, net, rows, base, row, before, after, c_before, c_after, 0, net.n_panels, s)
                 if net.dropped:
                     _mask_rows(net, first, last, after)
 
@@ -312,6 +314,6 @@ def forward_rows(cell, net, steps, n_rows, begin, end):
 @inline
 def step_rows(cell, net, n_rows):
     """All rows through one step: the states in rows 0..B of ``h`` are replaced, rows B..2 B are scratch."""
-    forward_step(cell, net, n_rows, 0, 0, 0, n_rows, 0, 0, 0, net.n_panels)
+    forward_step(cell, net, n_rows, 0, 0, 0, n_rows, 0, 0, 0, net.n_panels, 0)
     for k in range(n_rows * net.h_stride):
         net.h[k] = net.h[n_rows * net.h_stride + k]

@@ -184,6 +184,6 @@ def _rows_together(cell, net, steps, n_rows, begin, end):
         if net.dropped and net.keep:
             for k in range(rows * net.c_stride):
                 dh[k] = 0.0
-        transposed_product(rows, net.keep, dh, net.c_stride, gates, net.w_hidden, net.n_transposed, net.pair)
+        transposed_product(rows, net.keep, dh, net.c_stride, gates, net.w_hidden, net.n_transposed, net.pair, s)
         if net.dropped:
             _mask_gradient(net, begin, begin + rows)

@@ -149,7 +149,7 @@ def forward_team(cell, net, steps, n_rows, meeting):
                 row = steps[s, AT] + begin
                 after = n_rows + row
                 c_before, c_after = (before, after) if net.record else (begin, begin)
-                forward_step(cell, net, end - begin, base, row, before, after, c_before, c_after, first, last)
+                forward_step(cell, net, end - begin, base, row, before, after, c_before, c_after, first, last, s)
         meet(meeting, rank, size, s + 1)
 
 
@@ -170,4 +170,4 @@ def backward_team(cell, net, steps, n_rows, meeting):
         dz = offset(net.gates, row * net.gates_row + net.first)
         gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, False)
         dh = offset(net.dh, begin * net.pair)
-        transposed_product(1, net.keep, dh, net.c_stride, gates, w, end - begin, net.pair)
+        transposed_product(1, net.keep, dh, net.c_stride, gates, w, end - begin, net.pair, s)

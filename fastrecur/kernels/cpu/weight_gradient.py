@@ -14,12 +14,15 @@ from numba.extending import overload
 from fastrecur.kernels.compile import SharedKernel, inline, merged
 from fastrecur.kernels.cpu.panels import unpack_panel
 from fastrecur.kernels.cpu.products import Inputs
-from fastrecur.kernels.cpu.simd import copy, load, offset, pointer, splat, store
+from fastrecur.kernels.cpu.simd import copy, load, offset, pointer, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tall_rows, tile_dot, tile_load, tile_shape, tile_store, tile_zero
 
 #: Packed rows in one block of the sum, and less than twice as many where there are few.
 SUM_BLOCK = 128
+
+#: Bytes of dW, too many to lie near when the next block comes to them: they are asked for a tile ahead.
+FAR = 2**21
 
 #: Inputs that lie together in a copied block: whole tiles of any height.
 STRIP = math.lcm(TALL_2, TALL_3, TALL_4)
@@ -135,9 +138,11 @@ def _run_of(before, run, n):
 
 
 @inline
-def _tiles(shape, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row):
+def _tiles(shape, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
     while k + len(shape) <= last:
         target = offset(out, k * out_row)
+        if far:
+            prefetch_to_write(target, len(shape) * out_row, len(shape) * out_row)
         acc = tile_zero(shape, out) if fresh else tile_load(shape, target, out_row)
         acc = tile_dot(acc, offset(a, k), 1, a_row, gates, gates_row, count)
         tile_store(acc, target, out_row)
@@ -146,15 +151,15 @@ def _tiles(shape, k, last, a, a_row, gates, gates_row, count, fresh, out, out_ro
 
 
 @inline
-def _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row):
+def _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
     """out[k] += sum over ``count`` rows n of a[n, k] gates[n], for k..last; with ``fresh``, to 0."""
     end = k + tall_rows(last - k, tall, middle)
-    k = _tiles(tall, k, end, a, a_row, gates, gates_row, count, fresh, out, out_row)
-    k = _tiles(middle, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row)
-    _tiles(one, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row)
+    k = _tiles(tall, k, end, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
+    k = _tiles(middle, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
+    _tiles(one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
 
 
-def _strip(vectors, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row):
+def _strip(vectors, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
     """`_product` with the tiles that suit panels of ``len(vectors)`` vectors."""
     raise NotImplementedError
 
@@ -164,19 +169,19 @@ def _strip_of(vectors, *args):
     return {2: _strip_of_2, 3: _strip_of_3, 4: _strip_of_4}[vectors.count]
 
 
-def _strip_of_2(vectors, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row):
+def _strip_of_2(vectors, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
     tall, middle, one = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2), tile_shape(1, 2)
-    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row)
+    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
 
 
-def _strip_of_3(vectors, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row):
+def _strip_of_3(vectors, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
     tall, middle, one = tile_shape(TALL_3, 3), tile_shape(MIDDLE_3, 3), tile_shape(1, 3)
-    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row)
+    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
 
 
-def _strip_of_4(vectors, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row):
+def _strip_of_4(vectors, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
     tall, middle, one = tile_shape(TALL_4, 4), tile_shape(MIDDLE_4, 4), tile_shape(1, 4)
-    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, out, out_row)
+    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
 
 
 @inline
@@ -193,12 +198,13 @@ def _bias_gradient(gates, stride, count, fresh, out, lanes):
 
 
 @merged
-def _pieces(vectors, k, last, inputs, gates, gates_row, count, fresh, out, columns):
+def _pieces(vectors, k, last, inputs, gates, gates_row, count, fresh, far, out, columns):
     """Rows ``k..last`` of a panel's part of dW, for the ``count`` packed rows of a block."""
     for piece in range(inputs.count):
         at = piece * inputs.width
         low, high, a = max(k - at, 0), min(last - at, inputs.width), offset(inputs.data, piece * inputs.apart)
-        _strip(vectors, low, high, a, inputs.row, gates, gates_row, count, fresh, offset(out, at * columns), columns)
+        to = offset(out, at * columns)
+        _strip(vectors, low, high, a, inputs.row, gates, gates_row, count, fresh, far, to, columns)
 
 
 @merged
@@ -207,7 +213,7 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
     n_rows, gates_row = gates.shape[1:]
     n_inputs, columns = dw.shape[1:]
     n_features, block, run = x.segments * x.features, block_rows(n_rows), 0
-    copies = worth_a_copy(dw, len(vectors))
+    copies, far = worth_a_copy(dw, len(vectors)), dw.size * dw.itemsize >= FAR
     for n in range(0, n_rows, block):
         count, run = min(block, n_rows - n), _run_of(before, run, n)
         features = _features(x, n, count, scratch, copies)
@@ -222,9 +228,9 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
                 bias = offset(pointer(dbias), p * gates_row)
                 _bias_gradient(dz, gates_row, count, fresh, bias, columns // len(vectors))
             out = offset(pointer(dw), p * n_inputs * columns)
-            _pieces(vectors, k, min(last, n_features), features, dz, gates_row, count, fresh, out, columns)
+            _pieces(vectors, k, min(last, n_features), features, dz, gates_row, count, fresh, far, out, columns)
             dz, out = offset(dz, first_hidden), offset(out, n_features * columns)
-            _pieces(vectors, k - n_features, last - n_features, states, dz, gates_row, count, fresh, out, columns)
+            _pieces(vectors, k - n_features, last - n_features, states, dz, gates_row, count, fresh, far, out, columns)
             if n + count == n_rows:
                 unpack_panel(dw, dbias, p, k, last, maps, layer)
             row += last - k
