@@ -240,8 +240,8 @@ class Model:
         for piece, trace, _ in self._pieces(sequences, n_threads):
             packing = trace.packing
             first, n_hidden = packing.n_rows, self.stack.hidden_size
-            given = trace.states[-1], first, piece.starts, packing.steps(0), n_hidden, out, packing.one_share
-            batches.scatter_steps(*given)
+            given = trace.states[-1], first, piece.starts, packing.steps(0), n_hidden, out
+            batches.scatter_steps(*given, packing.lengths[:0], 0, packing.one_share)
         return out
 
     def _pieces(self, sequences, n_threads):

@@ -71,9 +71,23 @@ def _scatter_steps(packed, first, starts, steps, n_hidden, out, begin, end):
                 copy(offset(target, y + d * n_hidden), offset(source, h + d * stride), n_hidden)
 
 
+@inline
+def _pad(starts, lengths, n_steps, out, begin, end):
+    """Zeros to the rows ``begin..end`` of all those that pad a sequence, counted through all sequences."""
+    width, target, at = out.shape[1], pointer(out), 0
+    for b in range(len(lengths)):
+        first, last = max(begin - at, 0), min(end - at, n_steps - lengths[b])
+        padding = offset(target, (starts[b] + lengths[b] + first) * width)
+        for k in range((last - first) * width):
+            padding[k] = 0.0
+        at += n_steps - lengths[b]
+
+
 @SharedKernel
-def scatter_steps(packed, first, starts, steps, n_hidden, out, shards):
+def scatter_steps(packed, first, starts, steps, n_hidden, out, lengths, n_steps, shards):
     """Undo `gather_steps`: the D * H valid numbers of the rows of ``packed`` from ``first`` on, to ``out``.
+
+    Each thread pads an equal part, which is much where few sequences are long and all are padded to their length.
 
     Parameters
     ----------
@@ -84,10 +98,16 @@ def scatter_steps(packed, first, starts, steps, n_hidden, out, shards):
         A forward table.
     n_hidden : int
     out : array of shape (S, D * n_hidden)
+    lengths : int64 array of shape (B,)
+        In the order of the batch; of shape (0,) where ``out`` has no padding.
+    n_steps : int
+        Rows of ``out`` for each sequence: those beyond its length are padded with zeros.
     shards : int64 array
         As in `gather_steps`.
     """
-    for s in prange(len(shards) - 1):
+    n_shares, n_padding = len(shards) - 1, len(lengths) * n_steps - lengths.sum()
+    for s in prange(n_shares):
+        _pad(starts, lengths, n_steps, out, n_padding * s // n_shares, n_padding * (s + 1) // n_shares)
         _scatter_steps(packed, first, starts, steps, n_hidden, out, shards[s], shards[s + 1])
 
 

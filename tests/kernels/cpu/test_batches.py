@@ -38,11 +38,12 @@ def test_steps_are_packed_and_unpacked(name, width, several, time_major):
     np.testing.assert_array_equal(wide[:, 0, :width], expected)
     assert not wide[:, 0, width:].any()
 
-    back = np.full_like(padded, np.nan).reshape(-1, width)
-    batches.scatter_steps(wide, 0, np.arange(n_rows) * n_steps, steps, width, back, shards)
-    valid = np.arange(n_steps) < lengths[:, np.newaxis]
-    np.testing.assert_array_equal(back.reshape(padded.shape)[valid], padded[valid].astype(np.float32))
-    assert np.isnan(back.reshape(padded.shape)[~valid]).all()
+    starts, valid = np.arange(n_rows) * n_steps, np.arange(n_steps) < lengths[:, np.newaxis]
+    for padded_to, given in ((0, lengths[:0]), (n_steps, lengths)):
+        back = np.full_like(padded, np.nan)
+        batches.scatter_steps(wide, 0, starts, steps, width, back.reshape(-1, width), given, padded_to, shards)
+        np.testing.assert_array_equal(back[valid], padded[valid].astype(np.float32))
+        np.testing.assert_array_equal(back[~valid], 0.0 if padded_to else np.nan)
 
 
 def places(lengths):
