@@ -17,6 +17,7 @@ from fastrecur.kernels.cpu.recurrence import (
     forward_rows,
     goes_ahead,
     implement,
+    lie_far,
     panel_ahead,
     panel_pair,
     panel_rows,
@@ -176,7 +177,8 @@ implement(cell_gradient, RNNCell, _cell_gradient)
 
 @merged
 def _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards, s):
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False, dh, mask)
+    units, far = gates.shape[2], lie_far(gates, h)
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, 0, False, dh, mask, far)
     backward_rows(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 

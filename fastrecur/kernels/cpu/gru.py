@@ -13,6 +13,7 @@ from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
     ahead_tiles,
+    ask_to_write,
     forward_buffers,
     forward_rows,
     goes_ahead,
@@ -58,6 +59,8 @@ def _tiles(shape, r, rows, p):
     """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     lanes, row = p.units, 4 * p.units
     while r + len(shape) <= rows:
+        if p.far:
+            ask_to_write(p, r, r + len(shape))
         z = offset(p.z, r * p.z_stride)
         if p.ahead:
             acc = tile_load(shape, z, row)

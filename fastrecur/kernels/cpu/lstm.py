@@ -13,6 +13,7 @@ from fastrecur.kernels.cpu.activations import sigmoid, tanh
 from fastrecur.kernels.cpu.products import panel_features, tile_features
 from fastrecur.kernels.cpu.recurrence import (
     ahead_tiles,
+    ask_to_write,
     forward_buffers,
     forward_rows,
     goes_ahead,
@@ -57,13 +58,11 @@ def _cells(count, z, z_stride, lanes, c_prev, c, c_stride, h, h_stride):
 
 
 @inline
-def _ask_ahead(p, first, last):
-    """Prefetch the cells of a panel's rows ``first..last``, and where gates and states go: their turn is next."""
-    prefetch_to_write(p.z, first * p.z_stride, (last - first) * p.z_stride)
+def _ask_for_cells(p, first, last):
+    """Prefetch the cells of a panel's rows ``first..last``, before and after."""
     for r in range(first, last):
         prefetch(p.c_prev, r * p.c_stride, p.units)
         prefetch_to_write(p.c, r * p.c_stride, p.units)
-        prefetch_to_write(p.h, r * p.h_stride, p.units)
 
 
 @inline
@@ -71,7 +70,8 @@ def _tiles(shape, r, rows, p):
     """Rows ``r..rows`` of a panel, as many whole tiles as fit; returns the first row left over."""
     while r + len(shape) <= rows:
         if p.far:
-            _ask_ahead(p, r, r + len(shape))
+            ask_to_write(p, r, r + len(shape))
+            _ask_for_cells(p, r, r + len(shape))
         z = offset(p.z, r * p.z_stride)
         if p.ahead:
             acc = tile_load(shape, z, p.width)

@@ -47,7 +47,7 @@ class Inputs(NamedTuple):
 class Gates(NamedTuple):
     """Gate gradients that a product sums over: ``panels`` pieces of ``width`` numbers for each row.
 
-    ``far``: whether they lie so far away that they are asked for a piece ahead.
+    Where they lie far away, those ``ahead`` numbers from the ones that are read are asked for; 0: none.
     """
 
     data: object
@@ -55,7 +55,7 @@ class Gates(NamedTuple):
     panels: int
     panel_stride: int
     width: int
-    far: bool
+    ahead: int
 
 
 @in_registers
@@ -113,8 +113,8 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride,
         acc = tile_load(shape, target, out_stride) if keep else tile_zero(shape, target)
         for p in range(gates.panels):
             piece = offset(gates.data, r * gates.row_stride + p * gates.panel_stride)
-            if gates.far:
-                _ask_ahead(len(shape), offset(piece, gates.panel_stride), gates)
+            if gates.ahead > 0:
+                _ask_ahead(len(shape), offset(piece, gates.ahead), gates)
             w_piece, count = offset(w, p * gates.width * w_stride), gates.width
             if asks(shape):
                 first, asked_k = (r * gates.panels + p * len(shape)) * count * ask.each_k, len(shape) * ask.each_k
@@ -176,9 +176,11 @@ def transposed_product(rows, keep, out, out_stride, gates, w, n_panels, pair, tu
 def _input_gradient_rows(gates, w, first, keep, dx, begin, end):
     panels, n_rows, width = gates.shape
     n_panels, n_sum, pair = w.shape
-    stride, far = dx.shape[1], gates.size * gates.itemsize > FAR
+    stride, ahead = dx.shape[1], 0
+    if gates.size * gates.itemsize > FAR:  # one panel of outputs is done with a row's next piece too soon
+        ahead = n_rows * width if n_panels > 1 else TALL_2 * width
     for r in range(begin, end, ROW_BLOCK):
-        dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels, far)
+        dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels, ahead)
         out = offset(pointer(dx), r * stride)
         rows = min(ROW_BLOCK, end - r)
         if pair * w.itemsize == VECTOR_BYTES:  # few features: one vector holds them all

@@ -13,7 +13,7 @@ from numba.extending import overload
 
 from fastrecur.kernels.compile import in_registers, inline, merged
 from fastrecur.kernels.cpu.products import Inputs, in_turn, tile_features
-from fastrecur.kernels.cpu.simd import load, offset, pointer, store
+from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch_to_write, store
 from fastrecur.kernels.cpu.target import FAR_WEIGHTS, LARGE_WEIGHTS, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import asks, tile_dot, tile_dot_asking, tile_load, tile_store
 from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
@@ -225,6 +225,14 @@ def _panel(net, rows, p, base, row, before, after, c_before, c_after):
         asked=offset(net.w, (following * net.n_inputs + n_done) * net.width),
         asked_k=asked_k,
     )
+
+
+@inline
+def ask_to_write(p, first, last):
+    """Prefetch where gates and states of a panel's rows ``first..last`` go: they are written after the products."""
+    prefetch_to_write(p.z, first * p.z_stride, (last - first) * p.z_stride)
+    for r in range(first, last):
+        prefetch_to_write(p.h, r * p.h_stride, p.units)
 
 
 @in_registers

@@ -179,7 +179,8 @@ def _rows_together(cell, net, steps, n_rows, begin, end):
         rows = min(end, steps[s, ROWS]) - begin
         dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
         far = rows * net.n_panels * net.gates_row * (VECTOR_BYTES // net.lanes) > NEAR
-        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, far)
+        ahead = net.gates_panel if far else 0
+        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, ahead)
         dh = offset(net.dh, begin * net.c_stride)
         if net.dropped and net.keep:
             for k in range(rows * net.c_stride):

@@ -168,6 +168,6 @@ def backward_team(cell, net, steps, n_rows, meeting):
             gradient_run(cell, net, one, other, row, before, n_rows, first, last)
         meet(meeting, rank, size, len(steps) - s)
         dz = offset(net.gates, row * net.gates_row + net.first)
-        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, False)
+        gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)
         dh = offset(net.dh, begin * net.pair)
         transposed_product(1, net.keep, dh, net.c_stride, gates, w, end - begin, net.pair, s)
