@@ -36,12 +36,12 @@ CACHE_LINE = 64
 
 #: Bytes of a layer's weights, too many for a second-level cache: forward they are read less often, the features' part
 #: for several time steps at a time, and by each thread its own part alone, which takes layers of 5 to 13 MB up to 14%
-#: less time (Zen 3). With AVX-512 it was not measured.
+#: less time (Zen 3). With AVX-512 those of 6 and 8 MB take 2 to 8% more (Zen 5).
 LARGE_WEIGHTS = 2**22 if VECTOR_BYTES < 64 else 2**62
 
 #: Bytes of weights from which on those of the next panel are asked for beside the multiplications, forward in the LSTM
 #: and the GRU, and in W^T dz of all cells, for a second-level cache (of 512 KB) holds too few: of 2 to 8 MB it takes 5
-#: to 14% off the products, of less than 1 it costs up to 5 (Zen 3). With AVX-512 it was not measured.
+#: to 14% off the products, of less than 1 it costs up to 5 (Zen 3). With AVX-512 W^T dz takes 3 to 7% more (Zen 5).
 FAR_WEIGHTS = 2**21 if VECTOR_BYTES < 64 else 2**62
 
 #: Tallest and middle tile that stay in registers beside 2, 3 and 4 vectors a row (without fused multiply-adds a
