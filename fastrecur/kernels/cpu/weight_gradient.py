@@ -28,7 +28,8 @@ FAR = 2**21
 STRIP = math.lcm(TALL_2, TALL_3, TALL_4)
 
 #: Vectors of a row of dW from which on it pays to copy the inputs of a block. A tile reads a few of all rows, and where
-#: these are as long as a power of two, they drive each other out of the cache. With AVX-512 it costs 14 to 17% (Zen 5, 512 units).
+#: these are as long as a power of two, they drive each other out of the cache. With AVX-512 it costs 14 to 17% (H 512,
+#: Zen 5).
 WORTH_A_COPY = 40 if VECTOR_BYTES < 64 else 2**62
 
 
