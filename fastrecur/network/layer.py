@@ -332,9 +332,9 @@ class Layer:
         """Rows of D pieces from row ``first`` on, ``n_valid`` numbers of each piece, as (B, T, D * n_valid)."""
         out = np.empty(shape, self.dtype)
         with threads.shares(packing.shards(shape[2], n_threads)) as shards:
-            n_steps, rows = shape[1], out.reshape(-1, shape[2])
-            padded = rows, packing.lengths, n_steps
-            batches.scatter_steps(packed, first, packing.order * n_steps, packing.steps(0), n_valid, *padded, shards)
+            starts, rows = packing.order * shape[1], out.reshape(-1, shape[2])
+            given = packed, first, starts, packing.steps(0), n_valid, rows
+            batches.scatter_steps(*given, packing.lengths, shape[1], shards)
         return out
 
     def _is_packed(self, array, packing):

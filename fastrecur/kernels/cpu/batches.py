@@ -87,7 +87,7 @@ def _pad(starts, lengths, n_steps, out, begin, end):
 def scatter_steps(packed, first, starts, steps, n_hidden, out, lengths, n_steps, shards):
     """Undo `gather_steps`: the D * H valid numbers of the rows of ``packed`` from ``first`` on, to ``out``.
 
-    Each thread pads an equal part, which is much where few sequences are long and all are padded to their length.
+    And zeros to the rows of ``out`` beyond each length, of which every thread writes an equal part.
 
     Parameters
     ----------

@@ -82,8 +82,7 @@ def panel_features(acc, inputs, row, w, w_panel, w_stride):
 def in_turn(k, count, turn):
     """The k-th of ``count`` pieces of weights, which every other ``turn`` reads from the last one to the first.
 
-    Those that were read last are still near then. Of a single row the product takes up to 24% less time; of many, which
-    read them many times over, it gains nothing, and memory is asked for ahead in rising order alone.
+    Those that were read last are still near then: the product with a single row takes up to 24% less time.
     """
     return k if turn % 2 == 0 else count - 1 - k
 
@@ -177,7 +176,8 @@ def _input_gradient_rows(gates, w, first, keep, dx, begin, end):
     panels, n_rows, width = gates.shape
     n_panels, n_sum, pair = w.shape
     stride, ahead = dx.shape[1], 0
-    if gates.size * gates.itemsize > FAR:  # one panel of outputs is done with a row's next piece too soon
+    if gates.size * gates.itemsize > FAR:
+        # With one panel of outputs a row's next piece is read before it can arrive: the next tile's rows are asked for.
         ahead = n_rows * width if n_panels > 1 else TALL_2 * width
     for r in range(begin, end, ROW_BLOCK):
         dz = Gates(offset(pointer(gates), r * width + first), width, panels, n_rows * width, n_sum // panels, ahead)

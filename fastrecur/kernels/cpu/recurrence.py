@@ -61,7 +61,11 @@ def runs(step, begin, end):
 #: ahead, as many rows at once, and only the recurrent weights are read step by step.
 FEW_ROWS, AHEAD_STEPS = 4, 12
 
-#: Packed rows of the scratch block of such a batch.
+#: Rows that read the weights of a step from the first panel to the last, and those of the next step back. More of them
+#: read each panel several times, and gain nothing by it.
+ROWS_IN_TURN = 2
+
+#: Packed rows of the scratch block of a batch of `FEW_ROWS`.
 AHEAD_ROWS = FEW_ROWS * AHEAD_STEPS
 
 #: Packed rows, about, for which the features' part of `LARGE_WEIGHTS` is read at a time.
@@ -200,7 +204,7 @@ def _panel(net, rows, p, base, row, before, after, c_before, c_after):
     w = offset(net.w, p * net.n_inputs * net.width)
     n_hidden, n_done = net.n_inputs - n_features, n_features if net.ahead else 0
     following, asked_k = p + 1 if p + 1 < net.n_panels else 0, 0
-    if net.w_far and rows > FEW_ROWS:
+    if net.w_far:
         of_input = net.width * (VECTOR_BYTES // net.lanes)
         asked_k = (net.n_inputs - n_done) * of_input // (rows * n_hidden) + 1
     return Panel(
@@ -246,9 +250,9 @@ def tile_hidden(shape, acc, r, p):
 
 
 @merged
-def forward_step(cell, net, rows, base, row, before, after, c_before, c_after, first, last, step):
-    """The panels ``first..last`` of ``rows`` rows of a step, of `FEW_ROWS` `in_turn`."""
-    turn, n_pairs = step if rows <= FEW_ROWS else 0, 0
+def forward_step(cell, net, rows, base, row, before, after, c_before, c_after, first, last, turn):
+    """The panels ``first..last`` of ``rows`` rows of a step; up to `ROWS_IN_TURN` take them `in_turn`."""
+    turn, n_pairs = turn if rows <= ROWS_IN_TURN else 0, 0
     if rows == 1:
         n_pairs = (last - first) // 2
         z_panel = net.gates_panel if net.gates_panel > 0 else net.gates_width

@@ -21,7 +21,7 @@ ROWS_TOGETHER = 192
 #: them again: it asks for them a piece ahead. With AVX-512 (Zen 5) the gate gradients then take 4 to 9% longer.
 NEAR = 2**17 if VECTOR_BYTES < 64 else 2**62
 
-#: `gradient_run` asks for what it reads so many rows ahead, and for so many rows at a time.
+#: `gradient_run` asks for gates and dy so many rows ahead, and for so many rows at a time.
 ROWS_AHEAD = 4
 
 

@@ -29,10 +29,11 @@ def check_rows_alone(layer, n_rows, n_steps):
             np.testing.assert_array_equal(one[0], all_rows[row])
 
 
+@pytest.mark.parametrize("n_rows", [2, 3, 5])
 @pytest.mark.parametrize("n_hidden", [16, 40, 100, 144])  # 1 to 18 panels of 8, 16 or 32 units
 @pytest.mark.parametrize("cls", [RNN, LSTM, GRU])
-def test_one_row_reads_the_panels_up_and_down(cls, n_hidden):
-    check_rows_alone(cls(5, n_hidden, random_state=0), n_rows=5, n_steps=7)
+def test_few_rows_read_the_panels_up_and_down(cls, n_hidden, n_rows):
+    check_rows_alone(cls(5, n_hidden, random_state=0), n_rows, n_steps=7)
 
 
 @pytest.mark.skipif(FAR_WEIGHTS > 2**21, reason="with AVX-512 no weights are far")
