@@ -21,8 +21,8 @@ from threadpoolctl import ThreadpoolController
 from fastrecur.kernels.cpu.target import LARGE_WEIGHTS, VECTOR_BYTES
 
 #: Multiply-adds of a share: about 50 microseconds of a thread with AVX-512 (LSTM, GRU, H 32), 65 without (LSTM, H 25,
-#: Zen 3). With half as many a training step of the GRU (batch 32, T 50, H 32) took a third less time at one hour, and
-#: half as much again at another.
+#: Zen 3). With 1.2 million there too, a second thread took a third off a step of the GRU (batch 32, T 50, H 32) at one
+#: hour; with 2 million it added half as much again at another.
 WORTH_A_THREAD = 4_000_000 if VECTOR_BYTES == 64 else 1_200_000
 
 #: Multiply-adds of a thread's part of one time step, about 1.5 microseconds, for which it pays to wait for the others.

@@ -27,7 +27,8 @@ from fastrecur.kernels.cpu.tile import (
 #: Packed rows that share one pass over the transposed weights in `input_gradient`.
 ROW_BLOCK = 48
 
-#: Bytes of gate gradients that no longer lie near when `input_gradient` comes to them: a level 2 cache and more.
+#: Bytes of gate gradients, or of dW, that no longer lie near when a product over all steps comes to them, and are asked
+#: for ahead: a level 2 cache and more.
 FAR = 2**21
 
 

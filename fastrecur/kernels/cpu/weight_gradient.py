@@ -13,16 +13,13 @@ from numba.extending import overload
 
 from fastrecur.kernels.compile import SharedKernel, inline, merged
 from fastrecur.kernels.cpu.panels import unpack_panel
-from fastrecur.kernels.cpu.products import Inputs
+from fastrecur.kernels.cpu.products import FAR, Inputs
 from fastrecur.kernels.cpu.simd import copy, load, offset, pointer, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tall_rows, tile_dot, tile_load, tile_shape, tile_store, tile_zero
 
 #: Packed rows in one block of the sum, and less than twice as many where there are few.
 SUM_BLOCK = 128
-
-#: Bytes of dW, too many to lie near when the next block comes to them: they are asked for a tile ahead.
-FAR = 2**21
 
 #: Inputs that lie together in a copied block: whole tiles of any height.
 STRIP = math.lcm(TALL_2, TALL_3, TALL_4)
