@@ -31,6 +31,10 @@ ROW_BLOCK = 48
 #: for ahead: a level 2 cache and more.
 FAR = 2**21
 
+#: Parts of a piece of gates, before each of which a tile asks for its share of what it needs next. All at once is more
+#: than can be under way: at H 64 dx took twice as long (Zen 5). Half as long, AVX2's pieces gain nothing.
+ASKED_IN = 4 if VECTOR_BYTES == 64 else 1
+
 
 class Inputs(NamedTuple):
     """What a step reads from below: rows of ``segments`` pieces of ``features`` numbers, ``segment_stride`` apart.
@@ -99,10 +103,21 @@ class Ask(NamedTuple):
 
 
 @inline
-def _ask_ahead(rows, piece, gates):
-    """Prefetch a piece: the rows of a tile are too short for the processor to see a pattern in them."""
-    for r in range(rows):
-        prefetch(piece, r * gates.row_stride, gates.width)
+def _ask_ahead(first, last, piece, gates):
+    """Prefetch rows of a piece: those of a tile are too short for the processor to see a pattern in them."""
+    for r in range(first, last):
+        prefetch(piece, r * gates.row_stride + gates.ahead, gates.width)
+
+
+@in_registers
+def _dot_asking_ahead(acc, piece, w, w_stride, gates):
+    """`tile_dot` of a whole piece, in parts: before each, some rows of what is read later are asked for."""
+    rows, count = len(acc), gates.width // ASKED_IN
+    for part in range(ASKED_IN):
+        _ask_ahead(rows * part // ASKED_IN, rows * (part + 1) // ASKED_IN, piece, gates)
+        k = part * count
+        acc = tile_dot(acc, offset(piece, k), gates.row_stride, 1, offset(w, k * w_stride), w_stride, count)
+    return acc
 
 
 @inline
@@ -113,14 +128,16 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride,
         acc = tile_load(shape, target, out_stride) if keep else tile_zero(shape, target)
         for p in range(gates.panels):
             piece = offset(gates.data, r * gates.row_stride + p * gates.panel_stride)
-            if gates.ahead > 0:
-                _ask_ahead(len(shape), offset(piece, gates.ahead), gates)
             w_piece, count = offset(w, p * gates.width * w_stride), gates.width
+            if gates.ahead > 0 and (asks(shape) or ASKED_IN == 1):
+                _ask_ahead(0, len(shape), piece, gates)
             if asks(shape):
                 first, asked_k = (r * gates.panels + p * len(shape)) * count * ask.each_k, len(shape) * ask.each_k
                 acc = tile_dot_asking(
                     acc, piece, gates.row_stride, 1, w_piece, w_stride, count, ask.memory, first, asked_k
                 )
+            elif gates.ahead > 0 and ASKED_IN > 1:
+                acc = _dot_asking_ahead(acc, piece, w_piece, w_stride, gates)
             else:
                 acc = tile_dot(acc, piece, gates.row_stride, 1, w_piece, w_stride, count)
         tile_store(acc, target, out_stride)
