@@ -14,7 +14,7 @@ from numba.extending import overload
 from fastrecur.kernels.compile import SharedKernel, inline, merged
 from fastrecur.kernels.cpu.panels import unpack_panel
 from fastrecur.kernels.cpu.products import FAR, Inputs
-from fastrecur.kernels.cpu.simd import copy, load, offset, pointer, prefetch_to_write, splat, store
+from fastrecur.kernels.cpu.simd import copy, load, offset, pointer, prefetch, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tall_rows, tile_dot, tile_load, tile_shape, tile_store, tile_zero
 
@@ -135,29 +135,45 @@ def _run_of(before, run, n):
 # --- the product -----------------------------------------------------------------------------------------------------
 
 
+class Block(NamedTuple):
+    """Gate gradients of one panel and ``count`` packed rows, ``row`` numbers apart.
+
+    ``fresh``: dW begins with them. ``far``: dW is asked for a tile ahead. With each row of dW ``ask`` numbers of the
+    gates that are read next are asked for.
+    """
+
+    gates: object
+    row: int
+    count: int
+    fresh: bool
+    far: bool
+    ask: int
+
+
 @inline
-def _tiles(shape, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
+def _tiles(shape, k, last, a, a_row, block, out, out_row, asked):
     while k + len(shape) <= last:
         target = offset(out, k * out_row)
-        if far:
+        prefetch(asked, k * block.ask, len(shape) * block.ask)
+        if block.far:
             prefetch_to_write(target, len(shape) * out_row, len(shape) * out_row)
-        acc = tile_zero(shape, out) if fresh else tile_load(shape, target, out_row)
-        acc = tile_dot(acc, offset(a, k), 1, a_row, gates, gates_row, count)
+        acc = tile_zero(shape, out) if block.fresh else tile_load(shape, target, out_row)
+        acc = tile_dot(acc, offset(a, k), 1, a_row, block.gates, block.row, block.count)
         tile_store(acc, target, out_row)
         k += len(shape)
     return k
 
 
 @inline
-def _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
-    """out[k] += sum over ``count`` rows n of a[n, k] gates[n], for k..last; with ``fresh``, to 0."""
+def _product(tall, middle, one, k, last, a, a_row, block, out, out_row, asked):
+    """out[k] += sum over the rows n of a block of a[n, k] gates[n], for k..last; where it is fresh, to 0."""
     end = k + tall_rows(last - k, tall, middle)
-    k = _tiles(tall, k, end, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
-    k = _tiles(middle, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
-    _tiles(one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
+    k = _tiles(tall, k, end, a, a_row, block, out, out_row, asked)
+    k = _tiles(middle, k, last, a, a_row, block, out, out_row, asked)
+    _tiles(one, k, last, a, a_row, block, out, out_row, asked)
 
 
-def _strip(vectors, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
+def _strip(vectors, k, last, a, a_row, block, out, out_row, asked):
     """`_product` with the tiles that suit panels of ``len(vectors)`` vectors."""
     raise NotImplementedError
 
@@ -167,19 +183,19 @@ def _strip_of(vectors, *args):
     return {2: _strip_of_2, 3: _strip_of_3, 4: _strip_of_4}[vectors.count]
 
 
-def _strip_of_2(vectors, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
+def _strip_of_2(vectors, k, last, a, a_row, block, out, out_row, asked):
     tall, middle, one = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2), tile_shape(1, 2)
-    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
+    _product(tall, middle, one, k, last, a, a_row, block, out, out_row, asked)
 
 
-def _strip_of_3(vectors, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
+def _strip_of_3(vectors, k, last, a, a_row, block, out, out_row, asked):
     tall, middle, one = tile_shape(TALL_3, 3), tile_shape(MIDDLE_3, 3), tile_shape(1, 3)
-    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
+    _product(tall, middle, one, k, last, a, a_row, block, out, out_row, asked)
 
 
-def _strip_of_4(vectors, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row):
+def _strip_of_4(vectors, k, last, a, a_row, block, out, out_row, asked):
     tall, middle, one = tile_shape(TALL_4, 4), tile_shape(MIDDLE_4, 4), tile_shape(1, 4)
-    _product(tall, middle, one, k, last, a, a_row, gates, gates_row, count, fresh, far, out, out_row)
+    _product(tall, middle, one, k, last, a, a_row, block, out, out_row, asked)
 
 
 @inline
@@ -196,13 +212,13 @@ def _bias_gradient(gates, stride, count, fresh, out, lanes):
 
 
 @merged
-def _pieces(vectors, k, last, inputs, gates, gates_row, count, fresh, far, out, columns):
-    """Rows ``k..last`` of a panel's part of dW, for the ``count`` packed rows of a block."""
+def _pieces(vectors, k, last, inputs, block, out, columns, asked):
+    """Rows ``k..last`` of a panel's part of dW, for the packed rows of a block."""
     for piece in range(inputs.count):
         at = piece * inputs.width
         low, high, a = max(k - at, 0), min(last - at, inputs.width), offset(inputs.data, piece * inputs.apart)
-        to = offset(out, at * columns)
-        _strip(vectors, low, high, a, inputs.row, gates, gates_row, count, fresh, far, to, columns)
+        to, asked_there = offset(out, at * columns), offset(asked, at * block.ask)
+        _strip(vectors, low, high, a, inputs.row, block, to, columns, asked_there)
 
 
 @merged
@@ -210,10 +226,13 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
     """The rows ``begin..end`` of dW, counted through all panels; dbias with the first row of a panel."""
     n_rows, gates_row = gates.shape[1:]
     n_inputs, columns = dw.shape[1:]
-    n_features, block, run = x.segments * x.features, block_rows(n_rows), 0
+    n_features, size, run = x.segments * x.features, block_rows(n_rows), 0
+    first = offset(pointer(gates), begin // n_inputs * n_rows * gates_row)
     copies, far = worth_a_copy(dw, len(vectors)), dw.size * dw.itemsize >= FAR
-    for n in range(0, n_rows, block):
-        count, run = min(block, n_rows - n), _run_of(before, run, n)
+    gates_far = gates.size * gates.itemsize > FAR
+    for n in range(0, n_rows, size):
+        count, run = min(size, n_rows - n), _run_of(before, run, n)
+        ask = -(-count * gates_row // n_inputs) if gates_far else 0
         features = _features(x, n, count, scratch, copies)
         behind = offset(scratch, in_strips(n_features) * count)
         states = _states(h, h_row, before, run, n, count, n_inputs - n_features, behind, copies)
@@ -225,10 +244,14 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
             if k == 0:
                 bias = offset(pointer(dbias), p * gates_row)
                 _bias_gradient(dz, gates_row, count, fresh, bias, columns // len(vectors))
+            # Next are the gates of the next panel or, after the last one, those of the next block.
+            asked = offset(dz, n_rows * gates_row) if row + last - k < end else offset(first, (n + count) * gates_row)
             out = offset(pointer(dw), p * n_inputs * columns)
-            _pieces(vectors, k, min(last, n_features), features, dz, gates_row, count, fresh, far, out, columns)
-            dz, out = offset(dz, first_hidden), offset(out, n_features * columns)
-            _pieces(vectors, k - n_features, last - n_features, states, dz, gates_row, count, fresh, far, out, columns)
+            block = Block(dz, gates_row, count, fresh, far, ask)
+            _pieces(vectors, k, min(last, n_features), features, block, out, columns, asked)
+            block = Block(offset(dz, first_hidden), gates_row, count, fresh, far, ask)
+            out, asked = offset(out, n_features * columns), offset(asked, n_features * ask)
+            _pieces(vectors, k - n_features, last - n_features, states, block, out, columns, asked)
             if n + count == n_rows:
                 unpack_panel(dw, dbias, p, k, last, maps, layer)
             row += last - k
