@@ -18,6 +18,7 @@ from fastrecur.kernels.cpu.recurrence import (
     forward_rows,
     goes_ahead,
     implement,
+    lie_far,
     panel_ahead,
     panel_pair,
     panel_rows,
@@ -195,8 +196,8 @@ implement(cell_gradient, GRUCell, _cell_gradient)
 
 @merged
 def _backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards, s):
-    units = gates.shape[2] // 4
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, kept, mask)
+    units, far = gates.shape[2] // 4, lie_far(gates, h)
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, kept, mask, far)
     backward_rows(GRUCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 

@@ -21,7 +21,7 @@ ROWS_TOGETHER = 192
 #: them again: it asks for them a piece ahead. With AVX-512 (Zen 5) that gains nothing.
 NEAR = 2**17 if VECTOR_BYTES < 64 else 2**62
 
-#: `gradient_run` asks for gates and dy so many rows ahead.
+#: `gradient_run` asks for what it reads so many rows ahead.
 ROWS_AHEAD = 4
 
 
@@ -33,7 +33,8 @@ def cell_gradient(cell, net, z, now):
 class Backward(NamedTuple):
     """Buffers of a backward call, as pointers and strides. ``dy_stride`` 0: nothing comes from above.
 
-    ``far``: whether the gates lie so far away that they are asked for some rows ahead.
+    ``far``: whether the gates lie so far away that they are asked for some rows ahead, and with them the ``states``:
+    c of the LSTM, h of the others.
 
     With ``keep`` a cell leaves in ``kept`` what of dh reaches the step before past the recurrent product. It is dh
     itself, which the product adds to, unless h is ``dropped``: then the product alone takes the mask.
@@ -48,6 +49,8 @@ class Backward(NamedTuple):
     h_stride: int
     c: object
     c_stride: int
+    states: object
+    states_stride: int
     dy: object
     dy_stride: int
     dh: object
@@ -73,6 +76,9 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
     dy_stride = dy.shape[1] * dy.shape[2]
     if len(dy) == 0:
         dy_stride = 0
+    states, states_stride = offset(pointer(h), direction * h.shape[2]), h.shape[1] * h.shape[2]
+    if len(c) > len(dh):  # the cells of all steps
+        states, states_stride = pointer(c), dh.shape[1]
     return Backward(
         gates=pointer(gates),
         gates_row=gates_width,
@@ -83,6 +89,8 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
         h_stride=h.shape[1] * h.shape[2],
         c=pointer(c),
         c_stride=dh.shape[1],
+        states=states,
+        states_stride=states_stride,
         dy=offset(pointer(dy), direction * dy.shape[2]),
         dy_stride=dy_stride,
         dh=pointer(dh),
@@ -113,10 +121,11 @@ class Now(NamedTuple):
 
 
 @inline
-def _ask_ahead(net, row, first_panel, last_panel):
-    """Prefetch gates and dy of a row: pieces too short for the processor to see a pattern in them."""
+def _ask_ahead(net, row, previous, first_panel, last_panel):
+    """Prefetch gates, dy and states of a row: pieces too short for the processor to see a pattern in them."""
     for p in range(first_panel, last_panel):
         prefetch(net.gates, p * net.gates_panel + row * net.gates_row, net.gates_row)
+        prefetch(net.states, previous * net.states_stride + p * net.units, net.units)
         if net.dy_stride > 0:
             prefetch(net.dy, row * net.dy_stride + p * net.units, net.units)
 
@@ -130,8 +139,8 @@ def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_p
     for r in range(first, last):
         row, previous = at + r, before + r - first
         if net.far and last - first >= ROWS_AHEAD:
-            further = 0 if r + ROWS_AHEAD < last else next_step - (last - first)
-            _ask_ahead(net, row + ROWS_AHEAD + further, first_panel, last_panel)
+            ahead = ROWS_AHEAD if r + ROWS_AHEAD < last else ROWS_AHEAD + next_step - (last - first)
+            _ask_ahead(net, row + ahead, previous + ahead, first_panel, last_panel)
         for p in range(first_panel, last_panel):
             unit = p * net.units
             now = Now(
