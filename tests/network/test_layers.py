@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastrecur.kernels import threads
-from fastrecur.kernels.cpu import recurrence
+from fastrecur.kernels.cpu import products
 from fastrecur.network import layer as module
 from fastrecur.network import workspace
 from tests.network.data import assert_same_bits, each_cell, each_dtype, make, normal, parts, random_state, run
@@ -128,13 +128,13 @@ def test_one_thread_equals_many(cell, dtype, monkeypatch):
 @pytest.mark.parametrize("shortest", [1, 300], ids=["ragged", "equal"])
 @each_cell
 def test_a_batch_too_large_for_the_caches_has_the_bits_of_its_rows(cell, shortest, bidirectional):
-    """The LSTM's gates are asked for before they are needed; those of a few of its rows are not."""
+    """Gates and states are asked for before they are needed; those of a few rows are not."""
     layer = make(cell, 2, 40, dtype="float32", bidirectional=bidirectional)
     width = 40 * layer.n_directions
     x, dy = normal(0, 100, 300, 2, dtype="float32"), normal(1, 100, 300, width, dtype="float32")
     lengths = np.random.default_rng(0).integers(shortest, 301, 100)
     y, _ = layer.forward(x, lengths=lengths, training=True)
-    assert lengths.sum() * 4 * width * x.itemsize > recurrence.FAR
+    assert lengths.sum() * 4 * width * x.itemsize > products.FAR
     dx, _ = layer.backward(dy)
     for rows in ([0, 1, 2, 3, 4], [99], list(range(30, 52))):
         some, _ = layer.forward(x[rows], lengths=lengths[rows], training=True)

@@ -27,8 +27,8 @@ from fastrecur.kernels.cpu.tile import (
 #: Packed rows that share one pass over the transposed weights in `input_gradient`.
 ROW_BLOCK = 48
 
-#: Bytes of gate gradients, or of dW, that no longer lie near when a product over all steps comes to them, and are asked
-#: for ahead: a level 2 cache and more.
+#: Bytes of gates, or of dW, that no longer lie near when they are read or written next, and are asked for ahead: a
+#: level 2 cache and more.
 FAR = 2**21
 
 #: Parts of a piece of gates, before each of which a tile asks for its share of what it needs next. All at once is more

@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import overload
 
 from fastrecur.kernels.compile import in_registers, inline, merged
-from fastrecur.kernels.cpu.products import Inputs, in_turn, tile_features
+from fastrecur.kernels.cpu.products import FAR, Inputs, in_turn, tile_features
 from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch_to_write, store
 from fastrecur.kernels.cpu.target import FAR_WEIGHTS, LARGE_WEIGHTS, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import asks, tile_dot, tile_dot_asking, tile_load, tile_store
@@ -70,9 +70,6 @@ AHEAD_ROWS = FEW_ROWS * AHEAD_STEPS
 
 #: Packed rows, about, for which the features' part of `LARGE_WEIGHTS` is read at a time.
 LARGE_ROWS = 192
-
-#: Bytes of gates, of both directions of a layer, that are too many to lie near the processor.
-FAR = 2**23
 
 
 class Forward(NamedTuple):
@@ -137,7 +134,7 @@ class Panel(NamedTuple):
 
 @inline
 def lie_far(gates, h):
-    """Whether the gates of a batch are too many to lie near the processor: they are asked for ahead of time."""
+    """Whether the gates of a batch, of both directions of a layer, are too many to lie near the processor."""
     return h.shape[1] * gates.size * gates.itemsize > FAR
 
 
