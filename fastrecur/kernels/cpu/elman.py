@@ -177,7 +177,7 @@ implement(cell_gradient, RNNCell, _cell_gradient)
 
 @merged
 def _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards, s):
-    units, far = gates.shape[2], lie_far(gates, h)
+    units, far = gates.shape[2], lie_far(gates, h, len(shards) - 1)
     net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, 0, False, dh, mask, far)
     backward_rows(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 

@@ -111,8 +111,10 @@ implement(panel_pair, GRUCell, _panel_pair)
 
 @merged
 def _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s):
-    ahead, units = goes_ahead(shards, w), w.shape[2] // 3
-    net = forward_buffers(w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, ahead, s)
+    ahead, far, units = goes_ahead(shards, w), lie_far(gates, h, len(shards) - 1), w.shape[2] // 3
+    net = forward_buffers(
+        w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, ahead, s, far
+    )
     forward_rows(GRUCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
@@ -145,8 +147,8 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, masked
 
 @merged
 def _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting):
-    units, nothing = w.shape[2] // 3, gates[0, :0]
-    net = forward_buffers(w, bias, x, features, h, direction, nothing, gates, units, record, h, nothing, True, 0)
+    units, nothing, far = w.shape[2] // 3, gates[0, :0], lie_far(gates, h)
+    net = forward_buffers(w, bias, x, features, h, direction, nothing, gates, units, record, h, nothing, True, 0, far)
     forward_team(GRUCell(), net, steps, h.shape[0] - x.shape[0], meeting)
 
 
@@ -196,7 +198,7 @@ implement(cell_gradient, GRUCell, _cell_gradient)
 
 @merged
 def _backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards, s):
-    units, far = gates.shape[2] // 4, lie_far(gates, h)
+    units, far = gates.shape[2] // 4, lie_far(gates, h, len(shards) - 1)
     net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, kept, mask, far)
     backward_rows(GRUCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 

@@ -120,8 +120,8 @@ implement(panel_pair, LSTMCell, _panel_pair)
 
 @merged
 def _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s):
-    ahead, units = goes_ahead(shards, w), w.shape[2] // 4
-    net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, s)
+    ahead, far, units = goes_ahead(shards, w), lie_far(gates, h, len(shards) - 1), w.shape[2] // 4
+    net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, s, far)
     forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
 
@@ -154,8 +154,8 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, ma
 
 @merged
 def _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting):
-    units = w.shape[2] // 4
-    net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, h, gates[0, :0], True, 0)
+    units, nothing, far = w.shape[2] // 4, gates[0, :0], lie_far(gates, h)
+    net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, h, nothing, True, 0, far)
     forward_team(LSTMCell(), net, steps, h.shape[0] - x.shape[0], meeting)
 
 
@@ -208,7 +208,7 @@ implement(cell_gradient, LSTMCell, _cell_gradient)
 
 @merged
 def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s):
-    units, far = gates.shape[2] // 4, lie_far(gates, h)
+    units, far = gates.shape[2] // 4, lie_far(gates, h, len(shards) - 1)
     net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, mask, far)
     backward_rows(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 

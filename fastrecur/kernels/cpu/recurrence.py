@@ -133,9 +133,9 @@ class Panel(NamedTuple):
 
 
 @inline
-def lie_far(gates, h):
-    """Whether the gates of a batch, of both directions of a layer, are too many to lie near the processor."""
-    return h.shape[1] * gates.size * gates.itemsize > FAR
+def lie_far(gates, h, n_shares=1):
+    """Whether a thread's share of the gates, of both directions of a layer, is too much to lie near the processor."""
+    return h.shape[1] * gates.size * gates.itemsize > n_shares * FAR
 
 
 @inline
@@ -151,7 +151,7 @@ def steps_ahead(n_rows):
 
 
 @inline
-def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, shard):
+def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, shard, far=False):
     """`Forward` of a call's arrays.
 
     Without ``record`` the gates are scratch: a tile for each ``shard`` or, with ``ahead``, packed rows of each panel.
@@ -181,7 +181,7 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         mask=pointer(mask),
         mask_stride=mask.shape[1],
         lanes=VECTOR_BYTES // h.itemsize,
-        far=lie_far(gates, h),
+        far=far,
         dropped=len(mask) > 0,
         record=record,
         ahead=ahead,
