@@ -111,7 +111,7 @@ implement(panel_pair, GRUCell, _panel_pair)
 
 @merged
 def _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s):
-    ahead, far, units = goes_ahead(shards, w), lie_far(gates, h, len(shards) - 1), w.shape[2] // 3
+    ahead, units, far = goes_ahead(shards, w), w.shape[2] // 3, record and lie_far(gates, h, len(shards) - 1)
     net = forward_buffers(
         w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, ahead, s, far
     )
@@ -146,8 +146,8 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, masked
 
 
 @merged
-def _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting):
-    units, nothing, far = w.shape[2] // 3, gates[0, :0], lie_far(gates, h)
+def _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting, n_shares):
+    units, nothing, far = w.shape[2] // 3, gates[0, :0], record and lie_far(gates, h, n_shares)
     net = forward_buffers(w, bias, x, features, h, direction, nothing, gates, units, record, h, nothing, True, 0, far)
     forward_team(GRUCell(), net, steps, h.shape[0] - x.shape[0], meeting)
 
@@ -156,7 +156,7 @@ def _forward_together(w, bias, x, features, steps, h, direction, gates, record, 
 def gru_forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting, shards):
     """`gru_forward` by several threads together: see `fastrecur.kernels.cpu.team`."""
     for _ in prange(len(shards) - 1):
-        _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting)
+        _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting, len(shards) - 1)
 
 
 @kernel

@@ -120,7 +120,7 @@ implement(panel_pair, LSTMCell, _panel_pair)
 
 @merged
 def _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s):
-    ahead, far, units = goes_ahead(shards, w), lie_far(gates, h, len(shards) - 1), w.shape[2] // 4
+    ahead, units, far = goes_ahead(shards, w), w.shape[2] // 4, record and lie_far(gates, h, len(shards) - 1)
     net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, s, far)
     forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
 
@@ -153,8 +153,8 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, ma
 
 
 @merged
-def _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting):
-    units, nothing, far = w.shape[2] // 4, gates[0, :0], lie_far(gates, h)
+def _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting, n_shares):
+    units, nothing, far = w.shape[2] // 4, gates[0, :0], record and lie_far(gates, h, n_shares)
     net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, h, nothing, True, 0, far)
     forward_team(LSTMCell(), net, steps, h.shape[0] - x.shape[0], meeting)
 
@@ -163,7 +163,7 @@ def _forward_together(w, bias, x, features, steps, h, direction, c, gates, recor
 def lstm_forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting, shards):
     """`lstm_forward` by several threads together: see `fastrecur.kernels.cpu.team`."""
     for _ in prange(len(shards) - 1):
-        _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting)
+        _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting, len(shards) - 1)
 
 
 @kernel

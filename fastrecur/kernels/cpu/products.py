@@ -31,8 +31,9 @@ ROW_BLOCK = 48
 #: level 2 cache and more.
 FAR = 2**21
 
-#: Parts of a piece of gates, before each of which a tile asks for its share of what it needs next. All at once is more
-#: than can be under way: at H 64 dx took twice as long (Zen 5). Half as long, AVX2's pieces gain nothing.
+#: Parts of a piece of gates, before each of which a tile asks for its share of what it needs next; whole vectors are a
+#: multiple of it. All at once is more than can be under way: with it the LSTM's dx took twice as long (H 64, Zen 5).
+#: AVX2's pieces are half as long: parts of them gain little and cost the RNN.
 ASKED_IN = 4 if VECTOR_BYTES == 64 else 1
 
 
@@ -129,7 +130,7 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride,
         for p in range(gates.panels):
             piece = offset(gates.data, r * gates.row_stride + p * gates.panel_stride)
             w_piece, count = offset(w, p * gates.width * w_stride), gates.width
-            if gates.ahead > 0 and (asks(shape) or ASKED_IN == 1):
+            if gates.ahead > 0 and ASKED_IN == 1:
                 _ask_ahead(0, len(shape), piece, gates)
             if asks(shape):
                 first, asked_k = (r * gates.panels + p * len(shape)) * count * ask.each_k, len(shape) * ask.each_k

@@ -134,7 +134,7 @@ class Panel(NamedTuple):
 
 @inline
 def lie_far(gates, h, n_shares=1):
-    """Whether a thread's share of the gates, of both directions of a layer, is too much to lie near the processor."""
+    """Whether a thread's share of the gates that a layer keeps in both directions is too much to lie near it."""
     return h.shape[1] * gates.size * gates.itemsize > n_shares * FAR
 
 

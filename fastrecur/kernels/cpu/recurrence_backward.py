@@ -76,7 +76,8 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
     dy_stride = dy.shape[1] * dy.shape[2]
     if len(dy) == 0:
         dy_stride = 0
-    states, states_stride = offset(pointer(h), direction * h.shape[2]), h.shape[1] * h.shape[2]
+    h_here, h_stride = offset(pointer(h), direction * h.shape[2]), h.shape[1] * h.shape[2]
+    states, states_stride = h_here, h_stride
     if len(c) > len(dh):  # the cells of all steps
         states, states_stride = pointer(c), dh.shape[1]
     return Backward(
@@ -85,8 +86,8 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
         gates_panel=n_packed * gates_width,
         n_panels=n_panels,
         units=units,
-        h=offset(pointer(h), direction * h.shape[2]),
-        h_stride=h.shape[1] * h.shape[2],
+        h=h_here,
+        h_stride=h_stride,
         c=pointer(c),
         c_stride=dh.shape[1],
         states=states,
@@ -122,7 +123,10 @@ class Now(NamedTuple):
 
 @inline
 def _ask_ahead(net, row, previous, first_panel, last_panel):
-    """Prefetch gates, dy and states of a row: pieces too short for the processor to see a pattern in them."""
+    """Prefetch gates, dy and previous states of a row: pieces too short for the processor to see a pattern in them.
+
+    The RNN reads the states one step later. Where lengths differ, a few rows may be others.
+    """
     for p in range(first_panel, last_panel):
         prefetch(net.gates, p * net.gates_panel + row * net.gates_row, net.gates_row)
         prefetch(net.states, previous * net.states_stride + p * net.units, net.units)

@@ -227,7 +227,7 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
     n_rows, gates_row = gates.shape[1:]
     n_inputs, columns = dw.shape[1:]
     n_features, size, run = x.segments * x.features, block_rows(n_rows), 0
-    first = offset(pointer(gates), begin // n_inputs * n_rows * gates_row)
+    first_gates = offset(pointer(gates), begin // n_inputs * n_rows * gates_row)
     copies, far = worth_a_copy(dw, len(vectors)), dw.size * dw.itemsize >= FAR
     gates_far = gates.size * gates.itemsize > FAR
     for n in range(0, n_rows, size):
@@ -244,8 +244,9 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
             if k == 0:
                 bias = offset(pointer(dbias), p * gates_row)
                 _bias_gradient(dz, gates_row, count, fresh, bias, columns // len(vectors))
-            # Next are the gates of the next panel or, after the last one, those of the next block.
-            asked = offset(dz, n_rows * gates_row) if row + last - k < end else offset(first, (n + count) * gates_row)
+            asked = offset(dz, n_rows * gates_row)  # of the next panel
+            if row + last - k == end:  # of the next block
+                asked = offset(first_gates, (n + count) * gates_row)
             out = offset(pointer(dw), p * n_inputs * columns)
             block = Block(dz, gates_row, count, fresh, far, ask)
             _pieces(vectors, k, min(last, n_features), features, block, out, columns, asked)
