@@ -133,7 +133,7 @@ class Panel(NamedTuple):
 
 
 @inline
-def lie_far(gates, h, n_shares=1):
+def lie_far(gates, h, n_shares):
     """Whether a thread's share of the gates that a layer keeps in both directions is too much to lie near it."""
     return h.shape[1] * gates.size * gates.itemsize > n_shares * FAR
 
