@@ -58,6 +58,22 @@ def test_first_step_begins_with_zeros(cell):
     np.testing.assert_array_equal(y_t, layer.step(x_t, (zeros, zeros) if cell == "lstm" else zeros)[0])
 
 
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["one direction", "bidirectional"])
+@pytest.mark.parametrize("n_rows", [1, 2, 19])
+@each_cell
+def test_no_weight_is_multiplied_with_states_of_zero(cell, n_rows, bidirectional):
+    layer, x = make(cell, 4, 40, 2, bidirectional), normal(0, n_rows, 1, 4)
+    y, _ = layer.forward(x)
+    for name, array in layer.parameters.items():
+        if name.startswith("weight_hh"):
+            array[...] = np.nan
+    np.testing.assert_array_equal(layer.forward(x)[0], y)
+    zeros = np.zeros((layer.n_directions * 2, n_rows, 40), np.float32)
+    np.testing.assert_array_equal(layer.forward(x, (zeros, zeros) if cell == "lstm" else zeros)[0], y)
+    state = random_state(layer, n_rows)
+    assert np.isnan(layer.forward(x, state)[0]).all()
+
+
 @each_dtype
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one direction", "bidirectional"])
 @pytest.mark.parametrize("n_hidden", [7, 32])

@@ -75,7 +75,8 @@ LARGE_ROWS = 192
 class Forward(NamedTuple):
     """Buffers of a forward call, as pointers and strides.
 
-    The recurrent product reads ``masked``: h times the mask where h is ``dropped``, else h itself.
+    The recurrent product reads ``masked``: h times the mask where h is ``dropped``, else h itself. From the first
+    ``n_zero`` rows of the states nothing is to be added.
     """
 
     x: Inputs
@@ -91,6 +92,7 @@ class Forward(NamedTuple):
     h_stride: int
     c: object
     c_stride: int
+    n_zero: int
     gates: object
     gates_row: int
     gates_panel: int
@@ -139,6 +141,18 @@ def lie_far(gates, h, n_shares):
 
 
 @inline
+def zero_rows(h, direction, n_rows):
+    """``n_rows``, if the first rows of the states are zero, as they are by default: no product needs them. Else 0."""
+    states, n_units, n_found = offset(pointer(h), direction * h.shape[2]), h.shape[2], 0
+    for r in range(n_rows):
+        for u in range(n_units):
+            n_found += states[r * h.shape[1] * n_units + u] != 0.0
+        if n_found > 0:
+            return 0
+    return n_rows
+
+
+@inline
 def goes_ahead(shards, w):
     """Whether the features of a batch, shared out like this, are multiplied ahead."""
     return len(shards) == 2 and (shards[1] <= FEW_ROWS or w.size * w.itemsize >= LARGE_WEIGHTS)
@@ -175,6 +189,7 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         h_stride=h.shape[1] * h.shape[2],
         c=pointer(c),
         c_stride=c.shape[1],
+        n_zero=zero_rows(h, direction, h.shape[0] - x.shape[0]),
         gates=offset(pointer(gates), scratch),
         gates_row=gates_row,
         gates_panel=gates_panel,
@@ -201,7 +216,9 @@ def _panel(net, rows, p, base, row, before, after, c_before, c_after):
     w = offset(net.w, p * net.n_inputs * net.width)
     n_hidden, n_done = net.n_inputs - n_features, n_features if net.ahead else 0
     following, asked_k = p + 1 if p + 1 < net.n_panels else 0, 0
-    if net.w_far:
+    if before < net.n_zero:
+        n_hidden = 0
+    elif net.w_far:
         of_input = net.width * (VECTOR_BYTES // net.lanes)
         asked_k = (net.n_inputs - n_done) * of_input // (rows * n_hidden) + 1
     return Panel(

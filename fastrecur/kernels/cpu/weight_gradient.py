@@ -14,6 +14,7 @@ from numba.extending import overload
 from fastrecur.kernels.compile import SharedKernel, inline, merged
 from fastrecur.kernels.cpu.panels import unpack_panel
 from fastrecur.kernels.cpu.products import FAR, Inputs
+from fastrecur.kernels.cpu.recurrence import zero_rows
 from fastrecur.kernels.cpu.simd import copy, load, offset, pointer, prefetch, prefetch_to_write, splat, store
 from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tall_rows, tile_dot, tile_load, tile_shape, tile_store, tile_zero
@@ -222,8 +223,11 @@ def _pieces(vectors, k, last, inputs, block, out, columns, asked):
 
 
 @merged
-def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch, maps, layer, begin, end):
-    """The rows ``begin..end`` of dW, counted through all panels; dbias with the first row of a panel."""
+def _rows(gates, x, h, h_row, n_zero, before, dw, dbias, vectors, first_hidden, scratch, maps, layer, begin, end):
+    """The rows ``begin..end`` of dW, counted through all panels; dbias with the first row of a panel.
+
+    The previous states of the first ``n_zero`` packed rows are zero.
+    """
     n_rows, gates_row = gates.shape[1:]
     n_inputs, columns = dw.shape[1:]
     n_features, size, run = x.segments * x.features, block_rows(n_rows), 0
@@ -231,11 +235,13 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
     copies, far = worth_a_copy(dw, len(vectors)), dw.size * dw.itemsize >= FAR
     gates_far = gates.size * gates.itemsize > FAR
     for n in range(0, n_rows, size):
-        count, run = min(size, n_rows - n), _run_of(before, run, n)
+        count = min(size, n_rows - n)
+        zeros = min(max(n_zero - n, 0), count)
+        run = _run_of(before, run, min(n + zeros, n_rows - 1))
         ask = -(-count * gates_row // n_inputs) if gates_far else 0
         features = _features(x, n, count, scratch, copies)
         behind = offset(scratch, in_strips(n_features) * count)
-        states = _states(h, h_row, before, run, n, count, n_inputs - n_features, behind, copies)
+        states = _states(h, h_row, before, run, n + zeros, count - zeros, n_inputs - n_features, behind, copies)
         row = begin
         while row < end:
             p, k = row // n_inputs, row % n_inputs
@@ -250,7 +256,7 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
             out = offset(pointer(dw), p * n_inputs * columns)
             block = Block(dz, gates_row, count, fresh, far, ask)
             _pieces(vectors, k, min(last, n_features), features, block, out, columns, asked)
-            block = Block(offset(dz, first_hidden), gates_row, count, fresh, far, ask)
+            block = Block(offset(dz, zeros * gates_row + first_hidden), gates_row, count - zeros, fresh, far, ask)
             out, asked = offset(out, n_features * columns), offset(asked, n_features * ask)
             _pieces(vectors, k - n_features, last - n_features, states, block, out, columns, asked)
             if n + count == n_rows:
@@ -262,8 +268,10 @@ def _rows(gates, x, h, h_row, before, dw, dbias, vectors, first_hidden, scratch,
 def _shard(gates, x, features, h, direction, before, dw, dbias, vectors, first_hidden, scratch, maps, layer, shards, s):
     inputs = Inputs(pointer(x), x.shape[1] * x.shape[2], x.shape[1], x.shape[2], features)
     states, h_row = offset(pointer(h), direction * h.shape[2]), h.shape[1] * h.shape[2]
-    mine, begin, end = offset(pointer(scratch), s * scratch.shape[1]), shards[s], shards[s + 1]
-    _rows(gates, inputs, states, h_row, before, dw, dbias, vectors, first_hidden, mine, maps, layer, begin, end)
+    mine, begin, end, n_zero = offset(pointer(scratch), s * scratch.shape[1]), shards[s], shards[s + 1], 0
+    if before[0, 2] == 0:  # forwards: what lies before the rows of the first step are the initial states
+        n_zero = min(zero_rows(h, direction, h.shape[0] - gates.shape[1]), before[0, 1])
+    _rows(gates, inputs, states, h_row, n_zero, before, dw, dbias, vectors, first_hidden, mine, maps, layer, begin, end)
 
 
 @SharedKernel

@@ -95,6 +95,20 @@ def test_the_same_bits_however_the_states_lie_and_rows_are_shared(cell, size):
             np.testing.assert_array_equal(array, expected)
 
 
+@each_cell
+@each_size
+def test_initial_states_of_zero_are_left_out(cell, size):
+    """The first step has four rows, the states begin with seven; what is multiplied with infinity shows."""
+    problem, n_rows = Problem(cell, size, "float32"), size[0]
+    before = np.array([[0, min(n_rows, 4), 0], [4, max(n_rows - 4, 0), 7]])
+    problem.h[:6, 1], problem.h[6, 1] = 0.0, 1.0
+    expected = problem.gradient(before)
+    problem.h[6, 1], problem.gates[:, :4] = 0.0, np.inf
+    found = problem.gradient(before)
+    np.testing.assert_array_equal(found[1], expected[1])
+    assert not np.isfinite(found[0]).any()
+
+
 def test_inputs_are_copied_for_wide_layers_and_scattered_states_alone(monkeypatch):
     monkeypatch.setattr(module, "WORTH_A_COPY", 40)
     narrow, wide, split = np.empty((19, 13, 1)), np.empty((20, 13, 1)), np.zeros((2, 3), np.int64)
