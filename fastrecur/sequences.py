@@ -77,13 +77,16 @@ def check_sequences(X: Any, *, estimator: Any | None = None, reset: bool = True,
     """
     refuse_masked(X, "X")
     X, elements = array_or_elements(X)
+    with_columns = _with_columns(elements or [])
+    _check_columns(with_columns)
+    frame = next((element for _, element in with_columns if kind_of_frame(element)), None)
     sequences = _from_array(X, estimator) if elements is None else _from_elements(elements)
     if estimator is not None and not reset:
-        _check_against_fit(X, _first_frame(elements), sequences, estimator)
+        _check_against_fit(X, frame, sequences, estimator)
     if not get_config()["assume_finite"]:
         _check_finite(sequences, allow_nan)
     if estimator is not None and reset:
-        _remember(X, _first_frame(elements), sequences, estimator)
+        _remember(X, frame, sequences, estimator)
     return sequences
 
 
@@ -187,7 +190,6 @@ def _check_shape(array: NDArray, X: Any, estimator: Any | None) -> None:
 
 
 def _from_elements(elements: list) -> Sequences:
-    _check_columns(elements)
     try:
         arrays = elements if are_arrays(elements) else [np.asarray(element) for element in elements]
     except ValueError:
@@ -267,15 +269,10 @@ def _with_columns(elements: list) -> list[tuple[int, Any]]:
     return [(index, element) for index, element in enumerate(elements) if hasattr(element, "columns")]
 
 
-def _first_frame(elements: list | None) -> Any:
-    """Return the first DataFrame among the sequences of a list, or None."""
-    return next((x for _, x in _with_columns(elements or []) if kind_of_frame(x)), None)
-
-
-def _check_columns(elements: list) -> None:
+def _check_columns(with_columns: list[tuple[int, Any]]) -> None:
     """Data frames must have the same columns, in the same order."""
     wanted: list | None = None
-    for index, element in _with_columns(elements):
+    for index, element in with_columns:
         found = list(element.columns)
         if wanted is None:
             first, wanted = index, found
