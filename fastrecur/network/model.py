@@ -143,13 +143,15 @@ class Model:
             batches.gather_steps(batch.values, batch.starts, 1, packing.steps(0), x, packing.one_share)
         return x
 
-    def run(self, batch, workspace, n_threads, record=False, initial=None, dropout=None):
+    def run(self, batch, workspace, n_threads, record=False, initial=None, dropout=None, last_only=False):
         """Run the layers over a batch: its `Trace`, valid until the next run."""
         packing = workspace.packing(batch.lengths)
         x = self.inputs(batch, packing, workspace)
-        return self.stack.forward(x, packing, workspace, n_threads, record, initial, dropout=dropout)
+        return self.stack.forward(
+            x, packing, workspace, n_threads, record, initial, dropout=dropout, last_only=last_only
+        )
 
-    def walk(self, batch, n_steps, workspace, n_threads, record=False, dropout=None):
+    def walk(self, batch, n_steps, workspace, n_threads, record=False, dropout=None, last_only=False):
         """`run` over a batch in pieces of ``n_steps`` time steps, the states carried from piece to piece.
 
         Yields
@@ -167,7 +169,7 @@ class Model:
             if state is not None:
                 state = tuple(part[:, : len(piece.rows)] for part in state)
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
-            trace = self.run(piece, workspace, n_threads, record, state, drops)
+            trace = self.run(piece, workspace, n_threads, record, state, drops, last_only)
             if begin + n_steps < longest:
                 state = self.stack.final_states(trace)
             yield begin, piece, trace
@@ -208,10 +210,10 @@ class Model:
 
     def _pooled(self, sequences, n_threads):
         """The same batch by batch, with the places of its sequences."""
-        workspace = Workspace(self.dtype)
+        workspace, pooling = Workspace(self.dtype), self.pooling or "last"
         for batch, n_steps in self._batches(sequences):
-            pool = POOLINGS[self.pooling or "last"](self.stack, len(batch.rows), n_steps < batch.lengths[0])
-            for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads):
+            pool = POOLINGS[pooling](self.stack, len(batch.rows), n_steps < batch.lengths[0])
+            for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads, last_only=pooling == "last"):
                 pool.add(trace, begin)
             yield batch.rows, pool.pooled(batch.lengths)
 

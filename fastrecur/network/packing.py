@@ -69,20 +69,23 @@ class Packing:
             self._shards[key] = threads.row_shards(self.lengths, _A_NUMBER * (width + _TO_BEGIN), n_threads)
         return self._shards[key]
 
-    def final_rows(self, direction):
-        """Row of the state buffer that holds the final state of each row."""
-        rows = np.arange(self.n_rows)
-        if direction:
-            return rows + np.where(self.lengths > 0, self.n_rows, 0)
-        at = self.steps(0)[:, AT]
-        return rows + np.where(self.lengths > 0, self.n_rows + at[self.lengths - 1], 0)
+    def final_rows(self, direction, alternating=False):
+        """Row of the state buffer that holds the final state of each row; ``alternating``: of a buffer of 3 B rows."""
+        if alternating:
+            last = self.n_steps if direction else self.lengths
+            first = self.n_rows * (2 - last % 2)
+        else:
+            first = self.n_rows + (0 if direction else self.steps(0)[self.lengths - 1, AT])
+        return np.arange(self.n_rows) + np.where(self.lengths > 0, first, 0)
 
-    def final(self, direction):
+    def final(self, direction, alternating=False):
         """`final_rows` and `order`, as slices where all rows are equally long."""
         if self.equal:
             first = self.n_rows if direction else self.n_packed
+            if alternating:
+                first = self.n_rows * (2 - self.n_steps % 2)
             return slice(first, first + self.n_rows), slice(None)
-        return self.final_rows(direction), self.order
+        return self.final_rows(direction, alternating), self.order
 
     def unsorted(self, states):
         """States (L * D, B, H) of the packed batch in the caller's order of rows."""

@@ -112,15 +112,27 @@ class RecurrentStack:
         for direction in self.directions:
             direction.pack(self.parameters)
 
-    def states_shape(self, packing):
-        """Shape of a layer's h: (B + N, D, padded H)."""
-        return packing.n_rows + packing.n_packed, self.n_directions, self.padded
+    def states_shape(self, packing, alternating=False):
+        """Shape of a layer's h: (B + N, D, padded H), or (3 B, D, padded H) of one that keeps two steps at a time."""
+        n_rows = 3 * packing.n_rows if alternating else packing.n_rows + packing.n_packed
+        return n_rows, self.n_directions, self.padded
 
     def dx_shape(self, packing, k=0):
         """Shape of the gradient of what layer ``k`` reads: (N, S, padded F)."""
         return packing.n_packed, self.layers[k][0].segments, self.layers[k][0].input_width
 
-    def forward(self, x, packing, workspace, n_threads=1, record=False, initial=None, outputs=None, dropout=None):
+    def forward(
+        self,
+        x,
+        packing,
+        workspace,
+        n_threads=1,
+        record=False,
+        initial=None,
+        outputs=None,
+        dropout=None,
+        last_only=False,
+    ):
         """Run all layers over a packed batch.
 
         Parameters
@@ -138,17 +150,19 @@ class RecurrentStack:
             Receives the last layer's h, which the caller then keeps. A buffer of the workspace by default.
         dropout : Dropout, optional
             Drop numbers between the layers, and of h in the recurrent products.
+        last_only : bool
+            Without ``record``: nobody needs more than the final states.
 
         Returns
         -------
         trace : Trace
-            ``trace.states[-1]`` holds the outputs of the last layer, from row B on.
+            ``trace.states[-1]`` holds the outputs of the last layer, from row B on, but with ``last_only``.
         """
         n_rows = packing.n_rows
         between = dropout is not None and dropout.rate > 0.0 and self.num_layers > 1
         recurrent = dropout is not None and dropout.recurrent_rate > 0.0
         with threads.team(n_threads) as n_threads:
-            trace = workspace.trace(self, packing, n_threads, record, between, recurrent)
+            trace = workspace.trace(self, packing, n_threads, record, between, recurrent, last_only)
             trace.inputs[0], trace.dropout = x, dropout
             if recurrent:
                 dropout.recurrent_masks(self.hidden_size, trace.all_masks)
@@ -243,10 +257,10 @@ class RecurrentStack:
         """Final h of the last layer, (B, D * H), in the caller's order of rows; of the states where it can be."""
         n_rows, n_hidden, states = trace.packing.n_rows, self.hidden_size, trace.states[-1]
         if self.n_directions == 1 and trace.packing.equal and n_hidden == self.padded:
-            return states[-n_rows:, 0]
+            return states[trace.final(self.num_layers - 1, 0)[0], 0]
         h = np.empty((n_rows, self.n_directions * n_hidden), self.dtype)
         for d in range(self.n_directions):
-            rows, places = trace.packing.final(d)
+            rows, places = trace.final(self.num_layers - 1, d)
             h[places, d * n_hidden : (d + 1) * n_hidden] = states[rows, d, :n_hidden]
         return h
 
@@ -255,9 +269,9 @@ class RecurrentStack:
         shape = len(self.directions), trace.packing.n_rows, self.hidden_size
         parts = tuple(np.empty(shape, self.dtype) for _ in range(2 if self.has_cell_state else 1))
         for key, direction in enumerate(self.directions):
-            d = direction.direction
-            rows, places = trace.packing.final(d)
-            parts[0][key, places] = trace.states[direction.layer][rows, d, : self.hidden_size]
+            d, k = direction.direction, direction.layer
+            rows, places = trace.final(k, d)
+            parts[0][key, places] = trace.states[k][rows, d, : self.hidden_size]
             if self.has_cell_state:
                 cells = trace.cells[key][:, : self.hidden_size]
                 parts[1][key, places] = cells[rows] if trace.record else cells

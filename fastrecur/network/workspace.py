@@ -60,12 +60,12 @@ class Workspace:
                 _keep(self._packings, key, packing)
         return packing
 
-    def trace(self, stack, packing, n_threads, record, between=False, recurrent=False):
+    def trace(self, stack, packing, n_threads, record, between=False, recurrent=False, last_only=False):
         """`Trace` of a batch, the same one again for the same packing."""
-        key = stack, packing, n_threads, record, between, recurrent
+        key = stack, packing, n_threads, record, between, recurrent, last_only
         trace = self._traces.get(key)
         if trace is None:
-            trace = Trace(stack, packing, self, n_threads, record, between, recurrent)
+            trace = Trace(stack, packing, self, n_threads, record, between, recurrent, last_only)
             if packing.n_steps <= KEPT_STEPS:
                 _keep(self._traces, key, trace)
         return trace
@@ -87,6 +87,8 @@ class Trace:
         Whether the gates and cell states of all steps are kept, as the way back needs them.
     between, recurrent : bool
         Whether numbers are dropped between the layers, and where h enters the recurrent product.
+    alternating : bool
+        Whether the last layer keeps h of two steps at a time: (3 B, D, padded H).
     dropout : Dropout or None
         Of the pass.
     steps : list of int64 arrays
@@ -110,16 +112,17 @@ class Trace:
         By layer and direction: c (LSTM alone), and the record of the gates or scratch in its place.
     """
 
-    def __init__(self, stack, packing, workspace, n_threads, record, between=False, recurrent=False):
+    def __init__(self, stack, packing, workspace, n_threads, record, between=False, recurrent=False, last_only=False):
         n_rows, n_packed = packing.n_rows, packing.n_packed
         self.packing, self.record, self._workspace = packing, record, workspace
         self.between, self.recurrent, self.dropout = between, recurrent, None
         self.steps = [packing.steps(d) for d in range(stack.n_directions)]
         self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
         self.teams = _teams(stack, packing, 1 if recurrent else n_threads)
+        self.alternating = last_only and n_packed > 2 * n_rows and self.teams[-1] is None
         take, states_shape = workspace.take, stack.states_shape(packing)
         below = [take(("h", k), *states_shape) for k in range(stack.num_layers - 1)]
-        self._states_shape = states_shape
+        self._outputs_shape = stack.states_shape(packing, self.alternating)
         self.states, self.initial = [*below, None], []
         outputs = [h[n_rows:] for h in below]
         if between:
@@ -146,7 +149,7 @@ class Trace:
 
     @functools.cached_property
     def _outputs(self):
-        return self._workspace.take("outputs of the last layer", *self._states_shape)
+        return self._workspace.take("outputs of the last layer", *self._outputs_shape)
 
     def begin(self, outputs):
         """A pass begins: ``outputs``, or an array of the workspace, is for the last layer's h."""
@@ -154,6 +157,10 @@ class Trace:
         if outputs is not self.states[-1]:
             self.states[-1] = outputs
             self.initial = [state[: self.packing.n_rows] for state in (*self.states, *self.cells)]
+
+    def final(self, layer, direction):
+        """Rows of a layer's states that hold the final ones, and whose they are: see `Packing.final`."""
+        return self.packing.final(direction, self.alternating and layer == len(self.states) - 1)
 
     def release(self):
         """The pass is over: its inputs and outputs, and the gradient of the inputs, are the caller's."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastrecur.kernels.steps import state_segments, step_table
+from fastrecur.kernels.steps import ROWS, state_segments, step_table
 from fastrecur.network.packing import Packing
 from tests.helpers import packed_index
 
@@ -65,6 +65,23 @@ def test_final_rows_lead_to_the_state_after_the_last_visited_step(lengths, direc
             buffer[packing.n_rows + n] = (b, t)
     expected = [(b, -1 if length == 0 else 0 if direction else length - 1) for b, length in enumerate(packing.lengths)]
     assert [buffer[row] for row in packing.final_rows(direction)] == expected
+
+
+@each_direction
+@each_length
+def test_final_rows_of_a_buffer_of_two_steps(lengths, direction):
+    """As the kernels write it: the steps go by turns to the rows B..2 B and 2 B..3 B."""
+    packing = Packing(lengths)
+    n_rows, steps = packing.n_rows, packing.steps(direction)
+    buffer = [(b, 0) for b in range(n_rows)] + [None] * 2 * n_rows
+    for s, rows in enumerate(steps[:, ROWS]):
+        for b in range(rows):
+            buffer[n_rows * (1 + s % 2) + b] = (b, s + 1)
+    expected = [(b, length and (packing.n_steps if direction else length)) for b, length in enumerate(packing.lengths)]
+    assert [buffer[row] for row in packing.final_rows(direction, alternating=True)] == expected
+    if packing.n_steps > 0:
+        rows, _ = packing.final(direction, alternating=True)
+        assert np.arange(3 * n_rows)[rows].tolist() == packing.final_rows(direction, alternating=True).tolist()
 
 
 @each_length

@@ -6,6 +6,7 @@ Letters: N packed rows, F features, H hidden units, L layers, D directions, B se
 import numpy as np
 import pytest
 
+from fastrecur.kernels import threads
 from fastrecur.network.packing import Packing
 from fastrecur.network.recurrent import RecurrentStack
 from fastrecur.network.workspace import Workspace
@@ -51,6 +52,26 @@ def test_without_a_record_the_states_are_the_same(cell, lengths):
     np.testing.assert_array_equal(stack.last_states(without), stack.last_states(with_record))
     for part, expected in zip(stack.final_states(without), stack.final_states(with_record), strict=True):
         np.testing.assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_directions", [1, 2])
+@each_batch
+@each_cell
+def test_the_last_states_alone_take_three_rows_a_sequence(cell, lengths, n_directions, n_threads, monkeypatch):
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    for n_hidden in (7, 32):
+        stack = make(cell, 3, n_hidden, n_directions=n_directions)
+        packing, x, initial, *_ = make_batch(stack, lengths)
+        whole, alone = (
+            stack.forward(x, packing, Poisoned(stack.dtype), n_threads, initial=initial, last_only=last_only)
+            for last_only in (False, True)
+        )
+        if packing.n_packed > 2 * packing.n_rows and alone.teams[-1] is None:
+            assert len(alone.states[-1]) == 3 * packing.n_rows
+        np.testing.assert_array_equal(stack.last_states(alone), stack.last_states(whole))
+        for part, expected in zip(stack.final_states(alone), stack.final_states(whole), strict=True):
+            np.testing.assert_array_equal(part, expected)
 
 
 @each_cell

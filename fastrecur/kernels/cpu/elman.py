@@ -97,8 +97,10 @@ implement(panel_pair, RNNCell, _panel_pair)
 @merged
 def _forward(w, bias, x, features, steps, h, direction, scratch, relu, masked, mask, shards, s):
     ahead, units = goes_ahead(shards, w), w.shape[2]
-    net = forward_buffers(w, bias, x, features, h, direction, scratch[0], scratch, units, False, masked, mask, ahead, s)
-    forward_rows(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
+    net = forward_buffers(
+        w, bias, x, features, h, direction, scratch[0], scratch, units, False, masked, mask, shards[-1], ahead, s
+    )
+    forward_rows(RNNCell(relu), net, steps, shards[s], shards[s + 1])
 
 
 @SharedKernel
@@ -113,7 +115,8 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, masked
     x : array of shape (N, S, stride)
         S segments of ``features`` numbers.
     h : array of shape (B + N, D, padded H)
-        ``direction`` is read and written.
+        ``direction`` is read and written. Of (3 B, D, padded H), where that is less: the rows B..2 B receive the states
+        after the first step, the third, ..., the rows 2 B..3 B those after the others.
     scratch : array of shape (len(shards) - 1, 1, TALL_2 * 2 W) or, where `goes_ahead`, (P, packed rows, 2 W)
     masked : array of the shape of ``h``
         Recurrent dropout: h times the mask, in ``direction``. Assigned, the initial states too. Without: ``h`` itself.
@@ -128,8 +131,10 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, masked
 @merged
 def _forward_together(w, bias, x, features, steps, h, direction, scratch, relu, meeting):
     units, nothing = w.shape[2], scratch[0, :0]
-    net = forward_buffers(w, bias, x, features, h, direction, nothing, scratch, units, False, h, nothing, True, 0)
-    forward_team(RNNCell(relu), net, steps, h.shape[0] - x.shape[0], meeting)
+    net = forward_buffers(
+        w, bias, x, features, h, direction, nothing, scratch, units, False, h, nothing, h.shape[0] - x.shape[0], True, 0
+    )
+    forward_team(RNNCell(relu), net, steps, meeting)
 
 
 @SharedKernel
@@ -153,7 +158,7 @@ def rnn_step(w, bias, x, features, h, scratch, relu):
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
     units, nothing = w.shape[2], scratch[0, :0]
-    net = forward_buffers(w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, False, 0)
+    net = forward_buffers(w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, x.shape[0], False, 0)
     step_rows(RNNCell(relu), net, x.shape[0])
 
 

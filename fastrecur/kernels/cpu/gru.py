@@ -113,9 +113,9 @@ implement(panel_pair, GRUCell, _panel_pair)
 def _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s):
     ahead, units, far = goes_ahead(shards, w), w.shape[2] // 3, record and lie_far(gates, h, len(shards) - 1)
     net = forward_buffers(
-        w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, ahead, s, far
+        w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, shards[-1], ahead, s, far
     )
-    forward_rows(GRUCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
+    forward_rows(GRUCell(), net, steps, shards[s], shards[s + 1])
 
 
 @SharedKernel
@@ -131,7 +131,8 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, masked
     x : array of shape (N, S, stride)
         S segments of ``features`` numbers.
     h : array of shape (B + N, D, padded H)
-        ``direction`` is read and written.
+        ``direction`` is read and written. Of (3 B, D, padded H), where that is less: the rows B..2 B receive the states
+        after the first step, the third, ..., the rows 2 B..3 B those after the others.
     gates : array of shape (P, N, 4 W), or, without ``record``, scratch: (len(shards) - 1, 1, TALL_3 * 4 W)
         or, where `goes_ahead`, (P, packed rows, 4 W)
         n, r, z, q.
@@ -148,8 +149,11 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, masked
 @merged
 def _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting, n_shares):
     units, nothing, far = w.shape[2] // 3, gates[0, :0], record and lie_far(gates, h, n_shares)
-    net = forward_buffers(w, bias, x, features, h, direction, nothing, gates, units, record, h, nothing, True, 0, far)
-    forward_team(GRUCell(), net, steps, h.shape[0] - x.shape[0], meeting)
+    net = forward_buffers(
+        w, bias, x, features, h, direction, nothing, gates, units, record, h, nothing, h.shape[0] - x.shape[0], True, 0,
+        far,
+    )  # fmt: skip
+    forward_team(GRUCell(), net, steps, meeting)
 
 
 @SharedKernel
@@ -173,7 +177,7 @@ def gru_step(w, bias, x, features, h, scratch):
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
     units, nothing = w.shape[2] // 3, scratch[0, :0]
-    net = forward_buffers(w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, False, 0)
+    net = forward_buffers(w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, x.shape[0], False, 0)
     step_rows(GRUCell(), net, x.shape[0])
 
 

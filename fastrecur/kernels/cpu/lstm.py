@@ -121,8 +121,10 @@ implement(panel_pair, LSTMCell, _panel_pair)
 @merged
 def _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s):
     ahead, units, far = goes_ahead(shards, w), w.shape[2] // 4, record and lie_far(gates, h, len(shards) - 1)
-    net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, s, far)
-    forward_rows(LSTMCell(), net, steps, h.shape[0] - x.shape[0], shards[s], shards[s + 1])
+    net = forward_buffers(
+        w, bias, x, features, h, direction, c, gates, units, record, masked, mask, shards[-1], ahead, s, far
+    )
+    forward_rows(LSTMCell(), net, steps, shards[s], shards[s + 1])
 
 
 @SharedKernel
@@ -137,7 +139,8 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, ma
     x : array of shape (N, S, stride)
         S segments of ``features`` numbers.
     h : array of shape (B + N, D, padded H)
-        ``direction`` is read and written.
+        ``direction`` is read and written. Of (3 B, D, padded H), where that is less: the rows B..2 B receive the states
+        after the first step, the third, ..., the rows 2 B..3 B those after the others.
     c : array of shape (B + N, padded H) or, without ``record``, (B, padded H)
         Without ``record`` the initial states are replaced step by step: they end as the final states.
     gates : array of shape (P, N, 4 W) or, without ``record``, scratch: (len(shards) - 1, 1, TALL_4 * 4 W)
@@ -155,8 +158,10 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, ma
 @merged
 def _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting, n_shares):
     units, nothing, far = w.shape[2] // 4, gates[0, :0], record and lie_far(gates, h, n_shares)
-    net = forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, h, nothing, True, 0, far)
-    forward_team(LSTMCell(), net, steps, h.shape[0] - x.shape[0], meeting)
+    net = forward_buffers(
+        w, bias, x, features, h, direction, c, gates, units, record, h, nothing, h.shape[0] - x.shape[0], True, 0, far
+    )
+    forward_team(LSTMCell(), net, steps, meeting)
 
 
 @SharedKernel
@@ -182,7 +187,7 @@ def lstm_step(w, bias, x, features, h, c, scratch):
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
     units, nothing = w.shape[2] // 4, scratch[0, :0]
-    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, units, False, h, nothing, False, 0)
+    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, units, False, h, nothing, x.shape[0], False, 0)
     step_rows(LSTMCell(), net, x.shape[0])
 
 

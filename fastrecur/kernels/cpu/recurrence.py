@@ -76,7 +76,8 @@ class Forward(NamedTuple):
     """Buffers of a forward call, as pointers and strides.
 
     The recurrent product reads ``masked``: h times the mask where h is ``dropped``, else h itself. From the first
-    ``n_zero`` rows of the states nothing is to be added.
+    ``n_zero`` rows of the states nothing is to be added. With ``alternate`` the states of only two steps are kept, in
+    the rows B..3 B.
     """
 
     x: Inputs
@@ -92,6 +93,7 @@ class Forward(NamedTuple):
     h_stride: int
     c: object
     c_stride: int
+    n_rows: int
     n_zero: int
     gates: object
     gates_row: int
@@ -104,6 +106,7 @@ class Forward(NamedTuple):
     record: bool
     ahead: bool
     w_far: bool
+    alternate: bool
 
 
 class Panel(NamedTuple):
@@ -165,8 +168,10 @@ def steps_ahead(n_rows):
 
 
 @inline
-def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record, masked, mask, ahead, shard, far=False):
-    """`Forward` of a call's arrays.
+def forward_buffers(
+    w, bias, x, features, h, direction, c, gates, units, record, masked, mask, n_rows, ahead, shard, far=False
+):
+    """`Forward` of a call's arrays for a batch of ``n_rows``.
 
     Without ``record`` the gates are scratch: a tile for each ``shard`` or, with ``ahead``, packed rows of each panel.
     """
@@ -189,7 +194,8 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         h_stride=h.shape[1] * h.shape[2],
         c=pointer(c),
         c_stride=c.shape[1],
-        n_zero=zero_rows(h, direction, h.shape[0] - x.shape[0]),
+        n_rows=n_rows,
+        n_zero=zero_rows(h, direction, n_rows),
         gates=offset(pointer(gates), scratch),
         gates_row=gates_row,
         gates_panel=gates_panel,
@@ -201,6 +207,7 @@ def forward_buffers(w, bias, x, features, h, direction, c, gates, units, record,
         record=record,
         ahead=ahead,
         w_far=w.size * w.itemsize >= FAR_WEIGHTS,
+        alternate=h.shape[0] < n_rows + x.shape[0],
     )
 
 
@@ -318,9 +325,9 @@ def _mask_rows(net, first, last, row):
 
 
 @merged
-def forward_rows(cell, net, steps, n_rows, begin, end):
+def forward_rows(cell, net, steps, begin, end):
     """The rows ``begin..end`` of the batch through all steps."""
-    base, n_ahead = 0, steps_ahead(n_rows)
+    n_rows, base, n_ahead = net.n_rows, 0, steps_ahead(net.n_rows)
     if net.dropped:
         _mask_rows(net, begin, end, begin)
     for s in range(len(steps)):
@@ -330,6 +337,10 @@ def forward_rows(cell, net, steps, n_rows, begin, end):
         for first, last, before in runs(steps[s], begin, end):
             if first < last:
                 after = n_rows + at + first
+                if net.alternate:
+                    after = n_rows * (1 + s % 2) + first
+                    if before >= n_rows:  # not an initial state
+                        before = n_rows * (2 - s % 2) + first
                 c_before, c_after = (before, after) if net.record else (first, first)
                 row, rows = at + first, last - first
                 forward_step(cell, net, rows, base, row, before, after, c_before, c_after, 0, net.n_panels, s)

@@ -133,12 +133,12 @@ def meet(meeting, rank, size, step):
 
 
 @merged
-def forward_team(cell, net, steps, n_rows, meeting):
+def forward_team(cell, net, steps, meeting):
     """`fastrecur.kernels.cpu.recurrence.forward_rows` of all rows, each thread its panels."""
     rank, size = join(meeting)
     if rank < 0:
         return
-    n_ahead = steps_ahead(n_rows)
+    n_rows, n_ahead = net.n_rows, steps_ahead(net.n_rows)
     n_pairs, base = (net.n_panels + 1) // 2, 0
     first, last = 2 * (n_pairs * rank // size), min(net.n_panels, 2 * (n_pairs * (rank + 1) // size))
     for s in range(len(steps)):
