@@ -131,7 +131,7 @@ def _predict_call(cell, size):
     X = np.random.default_rng(0).standard_normal((n, t, PREDICT_WIDTHS[0]), np.float32)
     estimator = ESTIMATORS[cell](PREDICT_WIDTHS[1], max_iter=1, n_threads=1, random_state=0)
     estimator.fit(X[:64, :10], np.arange(64) % 2)
-    estimator.predict(X[:300, :100])
+    estimator.predict(X[:3, :5])
     return lambda: estimator.predict(X), -8 * n  # labels, the output
 
 

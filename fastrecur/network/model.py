@@ -186,14 +186,16 @@ class Model:
         Beside the outputs, the memory of a prediction does not grow with n or T. In two directions it grows with T
         alone, and only where one sequence has more than `PREDICT_WHOLE` steps.
         """
-        by_length = np.argsort(-sequences.lengths, kind="stable")
-        start = 0
-        while start < len(by_length):
-            longest = int(sequences.lengths[by_length[start]])
-            rows = by_length[start : start + self._batch_size(longest)]
+        n, start, by_length = len(sequences), 0, None
+        if sequences.layout == "ragged":
+            by_length = np.argsort(-sequences.lengths, kind="stable")
+        while start < n:
+            longest = int(sequences.lengths[start if by_length is None else by_length[start]])
+            end = min(n, start + self._batch_size(longest))
+            rows = np.arange(start, end) if by_length is None else by_length[start:end]
             n_steps = PREDICT_STEPS if self.stack.n_directions == 1 else longest
             yield Batch(sequences.values, rows, sequences.starts[rows], sequences.lengths[rows]), n_steps
-            start += len(rows)
+            start = end
 
     def _batch_size(self, longest):
         """Sequences of a batch of prediction, the longest of which has ``longest`` time steps."""
