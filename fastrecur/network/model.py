@@ -59,13 +59,15 @@ def training_memory(
     copies that the kernels read.
     """
     width, directions = panels.padded(hidden_size, dtype), num_layers * n_directions
-    a_step = {"rnn": 2, "gru": 5, "lstm": 6}[cell] * width + width * ((num_layers > 1) + n_dropped)
-    inputs = n_features * (2 if n_tokens else 1)
+    a_step = {"rnn": 1, "gru": 5, "lstm": 6}[cell] * width + width * ((num_layers > 1) + n_dropped)
+    of_all = n_features * (2 if n_tokens else 1)
+    if cell == "rnn":
+        of_all += width  # gate gradients, of one direction after the other
     above = recurrent_shapes(cell, n_directions * hidden_size, hidden_size, 1, 1)
     first = recurrent_shapes(cell, n_features, hidden_size, 1, n_directions)
     n_parameters = n_tokens * n_features + sum(map(math.prod, first.values()))
     n_parameters += (num_layers - 1) * n_directions * sum(map(math.prod, above.values()))
-    numbers = n_packed * (a_step * directions + inputs) + 10 * (n_parameters + n_outputs * n_directions * width)
+    numbers = n_packed * (a_step * directions + of_all) + 10 * (n_parameters + n_outputs * n_directions * width)
     numbers += n_outputs * BLOCK
     if pooling != "last":
         numbers += n_packed * n_directions * width

@@ -192,7 +192,8 @@ class BackwardTrace:
     dx : list of arrays
         By layer: gradient of what it read. The first comes with each pass, or is None.
     gates, dw, dbias, scratch, hidden : list of arrays
-        By layer and direction; the last is W_hh, transposed in panels.
+        By layer and direction. ``hidden`` is W_hh, transposed in panels. The others take the same memory for all, one
+        after another, but for gates that are a record.
     segments : list of int64 arrays
         Where the previous states lie, by direction.
     teams : list of int64 arrays or None
@@ -213,14 +214,15 @@ class BackwardTrace:
         self.segments = [packing.segments(d) for d in range(stack.n_directions)]
         self.teams = _teams(stack, packing, 1 if trace.recurrent or packing.n_rows > 1 else n_threads)
         self.row_shards, self.weight_shards, self.packed_shards = [], [], []
+        dw = take("dw", max(direction.w.size for direction in stack.directions))
         for direction in stack.directions:
             key, layout = direction.index, direction.layout
             gates = trace.gates[key]
             if stack.cell == "rnn":
-                gates = take(("gates", key), layout.n_panels, packing.n_packed, direction.gate_columns)
+                gates = take("gates", layout.n_panels, packing.n_packed, direction.gate_columns)
             self.gates.append(gates)
-            self.dw.append(take(("dw", key), *direction.w.shape))
-            self.dbias.append(take(("dbias", key), *direction.bias.shape))
+            self.dw.append(dw[: direction.w.size].reshape(direction.w.shape))
+            self.dbias.append(take("dbias", *direction.bias.shape))
             self.row_shards.append(threads.row_shards(packing.lengths, direction.w.size, n_threads))
             n_lines, line = layout.n_panels * direction.n_inputs, packing.n_packed * direction.columns
             shards = threads.even_shards(n_lines, line, n_threads, multiple=TALL[layout.vectors])
