@@ -27,7 +27,8 @@ The buffer contract, the same for all cells (the caller allocates, a kernel only
     Shaped as the parameters. Added to: the caller zeroes them.
 
 The compiled twins in `fastrecur.kernels.cpu` have the same names and the same order of arguments; their hidden
-axis is padded and cut into panels (see `fastrecur.kernels.cpu.panels`).
+axis is padded and cut into panels (see `fastrecur.kernels.cpu.panels`). Initial states that are all zero they multiply
+with nothing, so that a weight of NaN shows one step later; and forward they take an ``h`` of 3 B rows.
 
 References
 ----------

@@ -6,7 +6,8 @@ first ``n_t`` rows, and a batch is stored as ``N = sum(lengths)`` packed rows, s
 nothing is computed for it. (PyTorch's ``PackedSequence`` has the same order.)
 
 A state buffer has ``B + N`` rows: rows ``0..B`` hold the initial state, row ``B + n`` the state after
-packed row ``n``.
+packed row ``n``. Where final states are all that is wanted, ``3 B`` rows will do: the steps go by turns to
+the rows ``B..2 B`` and ``2 B..3 B``, in which a row that has ended stays as it is.
 
 The kernels do not know time, direction or raggedness: they follow a table with one line a step.
 """

@@ -54,20 +54,18 @@ def training_memory(
 ):  # fmt: skip
     """About how many bytes a training step on ``n_packed`` time steps holds: see `Model`.
 
-    Of each time step, direction and layer the states (``n_dropped`` times more with numbers dropped), the gates and
-    what the layer below gets back, all padded; of each weight itself, gradient, moments, the kept and the best, and the
-    copies that the kernels read.
+    Of each time step, direction and layer the states (``n_dropped`` times more with numbers dropped), the gates (the
+    RNN's of one direction at a time) and what the layer below gets back, all padded; of each weight itself, gradient,
+    moments, the kept and the best, and the copies that the kernels read.
     """
     width, directions = panels.padded(hidden_size, dtype), num_layers * n_directions
     a_step = {"rnn": 1, "gru": 5, "lstm": 6}[cell] * width + width * ((num_layers > 1) + n_dropped)
-    of_all = n_features * (2 if n_tokens else 1)
-    if cell == "rnn":
-        of_all += width  # gate gradients, of one direction after the other
+    once_a_step = n_features * (2 if n_tokens else 1) + (width if cell == "rnn" else 0)
     above = recurrent_shapes(cell, n_directions * hidden_size, hidden_size, 1, 1)
     first = recurrent_shapes(cell, n_features, hidden_size, 1, n_directions)
     n_parameters = n_tokens * n_features + sum(map(math.prod, first.values()))
     n_parameters += (num_layers - 1) * n_directions * sum(map(math.prod, above.values()))
-    numbers = n_packed * (a_step * directions + of_all) + 10 * (n_parameters + n_outputs * n_directions * width)
+    numbers = n_packed * (a_step * directions + once_a_step) + 10 * (n_parameters + n_outputs * n_directions * width)
     numbers += n_outputs * BLOCK
     if pooling != "last":
         numbers += n_packed * n_directions * width
@@ -183,7 +181,7 @@ class Model:
     # --- prediction --------------------------------------------------------------------------------------------------
 
     def _batches(self, sequences):
-        """Sequences of like length together, a few hundred at a time, and the time steps of a piece of them.
+        """Sequences of like length together (of one length: as they come), and the time steps of a piece of them.
 
         Beside the outputs, the memory of a prediction does not grow with n or T. In two directions it grows with T
         alone, and only where one sequence has more than `PREDICT_WHOLE` steps.

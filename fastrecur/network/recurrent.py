@@ -151,12 +151,12 @@ class RecurrentStack:
         dropout : Dropout, optional
             Drop numbers between the layers, and of h in the recurrent products.
         last_only : bool
-            Without ``record``: nobody needs more than the final states.
+            Nobody needs more than the final states. Without ``record`` and ``outputs``.
 
         Returns
         -------
         trace : Trace
-            ``trace.states[-1]`` holds the outputs of the last layer, from row B on, but with ``last_only``.
+            ``trace.states[-1]`` holds the outputs of the last layer, from row B on, unless it is ``alternating``.
         """
         n_rows = packing.n_rows
         between = dropout is not None and dropout.rate > 0.0 and self.num_layers > 1

@@ -98,8 +98,8 @@ class Trace:
     teams : list of int64 arrays or None
         By layer, of a batch that several threads take together: a share for each. Else None.
     inputs, states : list of arrays
-        By layer: what it read (N, S, F) and its h (B + N, D, padded H). The first input comes with each forward pass,
-        and may bring the array for the last layer's h.
+        By layer: what it read (N, S, F) and its h (B + N, D, padded H), or as ``alternating`` says. The first input
+        comes with each forward pass, and may bring the array for the last layer's h.
     masked : list of arrays
         By layer: h times the mask of the recurrent dropout, which the recurrent product reads; without, ``states``.
     all_masks : array of shape (L * D, B, padded H)
@@ -119,7 +119,7 @@ class Trace:
         self.steps = [packing.steps(d) for d in range(stack.n_directions)]
         self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]
         self.teams = _teams(stack, packing, 1 if recurrent else n_threads)
-        self.alternating = last_only and n_packed > 2 * n_rows and self.teams[-1] is None
+        self.alternating = last_only and not record and n_packed > 2 * n_rows and self.teams[-1] is None
         take, states_shape = workspace.take, stack.states_shape(packing)
         below = [take(("h", k), *states_shape) for k in range(stack.num_layers - 1)]
         self._outputs_shape = stack.states_shape(packing, self.alternating)

@@ -59,7 +59,9 @@ def test_without_a_record_the_states_are_the_same(cell, lengths):
 @each_batch
 @each_cell
 def test_the_last_states_alone_take_three_rows_a_sequence(cell, lengths, n_directions, n_threads, monkeypatch):
+    """But where several threads take a single sequence together."""
     monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(threads, "WORTH_A_MEETING", 1)
     for n_hidden in (7, 32):
         stack = make(cell, 3, n_hidden, n_directions=n_directions)
         packing, x, initial, *_ = make_batch(stack, lengths)
@@ -67,8 +69,9 @@ def test_the_last_states_alone_take_three_rows_a_sequence(cell, lengths, n_direc
             stack.forward(x, packing, Poisoned(stack.dtype), n_threads, initial=initial, last_only=last_only)
             for last_only in (False, True)
         )
-        if packing.n_packed > 2 * packing.n_rows and alone.teams[-1] is None:
-            assert len(alone.states[-1]) == 3 * packing.n_rows
+        more = packing.n_packed > 2 * packing.n_rows and (n_threads == 1 or packing.n_rows > 1)
+        assert alone.alternating == more
+        assert len(alone.states[-1]) == packing.n_rows + (2 * packing.n_rows if more else packing.n_packed)
         np.testing.assert_array_equal(stack.last_states(alone), stack.last_states(whole))
         for part, expected in zip(stack.final_states(alone), stack.final_states(whole), strict=True):
             np.testing.assert_array_equal(part, expected)

@@ -91,6 +91,7 @@ def test_traces_are_kept_by_packing_threads_and_record():
     assert workspace.trace(stack, packing, 1, True) is trace
     for key in ((Packing([3, 1, 2]), 1, True), (packing, 2, True), (packing, 1, False)):
         assert workspace.trace(stack, *key) is not trace
+    assert workspace.trace(stack, packing, 1, False, last_only=True) is not workspace.trace(stack, packing, 1, False)
     for _ in range(100):
         workspace.trace(stack, Packing([2]), 1, True)
     assert len(workspace._traces) <= 21
@@ -106,6 +107,16 @@ def test_traces_are_laid_out_anew_when_a_buffer_grows():
     for old, new, other in zip(trace.gates, again.gates, large.gates, strict=True):
         assert np.shares_memory(new, other)
         assert not np.shares_memory(new, old)
+
+
+def test_layers_go_back_one_after_another_in_the_same_memory():
+    shapes = recurrent_shapes("rnn", 3, 7, 2, 2)
+    stack = RecurrentStack("rnn", Parameters(shapes, "float32"), 7, num_layers=2, n_directions=2)
+    trace = Workspace(np.dtype("float32")).trace(stack, Packing([3, 1, 2]), 1, True)
+    back = trace.back(stack, 1)
+    for buffers in (back.gates, back.dw, back.dbias):
+        assert len(buffers) == 4
+        assert all(np.shares_memory(buffers[0], buffer) for buffer in buffers)
 
 
 def test_a_pickled_workspace_is_an_empty_one():

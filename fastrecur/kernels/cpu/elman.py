@@ -115,8 +115,7 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, masked
     x : array of shape (N, S, stride)
         S segments of ``features`` numbers.
     h : array of shape (B + N, D, padded H)
-        ``direction`` is read and written. Of (3 B, D, padded H), where that is less: the rows B..2 B receive the states
-        after the first step, the third, ..., the rows 2 B..3 B those after the others.
+        ``direction`` is read and written. Or (3 B, D, padded H), where that is less: see `fastrecur.kernels.steps`.
     scratch : array of shape (len(shards) - 1, 1, TALL_2 * 2 W) or, where `goes_ahead`, (P, packed rows, 2 W)
     masked : array of the shape of ``h``
         Recurrent dropout: h times the mask, in ``direction``. Assigned, the initial states too. Without: ``h`` itself.
@@ -164,7 +163,7 @@ def rnn_step(w, bias, x, features, h, scratch, relu):
 
 def _cell_gradient(cell, net, z, now):
     """dz = dh (1 - h^2), or dh where h > 0, for both vectors of the panel."""
-    for k in range(2):  # a constant: no loop is left
+    for k in range(2):  # a constant, for LLVM to unroll
         v = k * net.lanes
         h = load(net.h, now.h + v)
         dh = load(net.dh, now.dh + v)

@@ -139,8 +139,7 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, ma
     x : array of shape (N, S, stride)
         S segments of ``features`` numbers.
     h : array of shape (B + N, D, padded H)
-        ``direction`` is read and written. Of (3 B, D, padded H), where that is less: the rows B..2 B receive the states
-        after the first step, the third, ..., the rows 2 B..3 B those after the others.
+        ``direction`` is read and written. Or (3 B, D, padded H), where that is less: see `fastrecur.kernels.steps`.
     c : array of shape (B + N, padded H) or, without ``record``, (B, padded H)
         Without ``record`` the initial states are replaced step by step: they end as the final states.
     gates : array of shape (P, N, 4 W) or, without ``record``, scratch: (len(shards) - 1, 1, TALL_4 * 4 W)

@@ -75,9 +75,8 @@ LARGE_ROWS = 192
 class Forward(NamedTuple):
     """Buffers of a forward call, as pointers and strides.
 
-    The recurrent product reads ``masked``: h times the mask where h is ``dropped``, else h itself. From the first
-    ``n_zero`` rows of the states nothing is to be added. With ``alternate`` the states of only two steps are kept, in
-    the rows B..3 B.
+    The recurrent product reads ``masked``: h times the mask where h is ``dropped``, else h itself. The first ``n_zero``
+    rows of the states are zero. With ``alternate`` the array of h has 3 B rows.
     """
 
     x: Inputs
@@ -145,12 +144,12 @@ def lie_far(gates, h, n_shares):
 
 @inline
 def zero_rows(h, direction, n_rows):
-    """``n_rows``, if the first rows of the states are zero, as they are by default: no product needs them. Else 0."""
-    states, n_units, n_found = offset(pointer(h), direction * h.shape[2]), h.shape[2], 0
+    """``n_rows``, if so many first rows of the states are all zero, as by default: no product needs them. Else 0."""
+    states, n_units, n_others = offset(pointer(h), direction * h.shape[2]), h.shape[2], 0
     for r in range(n_rows):
         for u in range(n_units):
-            n_found += states[r * h.shape[1] * n_units + u] != 0.0
-        if n_found > 0:
+            n_others += states[r * h.shape[1] * n_units + u] != 0.0
+        if n_others > 0:
             return 0
     return n_rows
 

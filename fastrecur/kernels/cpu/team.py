@@ -134,7 +134,7 @@ def meet(meeting, rank, size, step):
 
 @merged
 def forward_team(cell, net, steps, meeting):
-    """`fastrecur.kernels.cpu.recurrence.forward_rows` of all rows, each thread its panels."""
+    """`fastrecur.kernels.cpu.recurrence.forward_rows` of all rows, each thread its panels; h has B + N rows."""
     rank, size = join(meeting)
     if rank < 0:
         return

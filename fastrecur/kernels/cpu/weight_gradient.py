@@ -269,7 +269,7 @@ def _shard(gates, x, features, h, direction, before, dw, dbias, vectors, first_h
     inputs = Inputs(pointer(x), x.shape[1] * x.shape[2], x.shape[1], x.shape[2], features)
     states, h_row = offset(pointer(h), direction * h.shape[2]), h.shape[1] * h.shape[2]
     mine, begin, end, n_zero = offset(pointer(scratch), s * scratch.shape[1]), shards[s], shards[s + 1], 0
-    if before[0, 2] == 0:  # forwards: what lies before the rows of the first step are the initial states
+    if before[0, 2] == 0:  # the first packed rows begin with the initial states
         n_zero = min(zero_rows(h, direction, h.shape[0] - gates.shape[1]), before[0, 1])
     _rows(gates, inputs, states, h_row, n_zero, before, dw, dbias, vectors, first_hidden, mine, maps, layer, begin, end)
 
@@ -287,7 +287,7 @@ def weight_gradient(
     x : array of shape (N, S, stride)
         What the layer read: S segments of ``features`` numbers.
     h : array of shape (B + N, D, stride)
-        States, of which ``direction`` is used.
+        States, of which ``direction`` is used. Of the rows 0..B, if they are all zero, nothing is added.
     before : int64 array of shape (R, 3)
         Where the previous states lie: `fastrecur.kernels.steps.state_segments`.
     dw : array of shape (P, S * features + H, vectors * W)
