@@ -19,8 +19,9 @@ from fastrecur.kernels.cpu.simd import copy, load, offset, pointer, prefetch, pr
 from fastrecur.kernels.cpu.target import MIDDLE_2, MIDDLE_3, MIDDLE_4, TALL_2, TALL_3, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import tall_rows, tile_dot, tile_load, tile_shape, tile_store, tile_zero
 
-#: Packed rows in one block of the sum, and less than twice as many where there are few.
-SUM_BLOCK = 128
+#: Packed rows in one block of the sum, and less than twice as many where there are few. In small blocks, if a panel's
+#: gates and all inputs of one fit into so many bytes of the level 1 cache.
+SUM_BLOCK, SMALL_BLOCK, NEAR = 128, 64, 40_000
 
 #: Inputs that lie together in a copied block: whole tiles of any height.
 STRIP = math.lcm(TALL_2, TALL_3, TALL_4)
@@ -32,9 +33,10 @@ WORTH_A_COPY = 40 if VECTOR_BYTES < 64 else 2**62
 
 
 @inline
-def block_rows(n_packed):
-    """Packed rows of a block: all but the last have so many."""
-    return -(-n_packed // max(1, n_packed // SUM_BLOCK))
+def block_rows(n_packed, row_bytes=NEAR):
+    """Packed rows of a block: all but the last have so many; ``row_bytes``: of a panel's gates and of the inputs."""
+    rows = SMALL_BLOCK if SMALL_BLOCK * row_bytes <= NEAR else SUM_BLOCK
+    return -(-n_packed // max(1, n_packed // rows))
 
 
 @inline
@@ -230,7 +232,7 @@ def _rows(gates, x, h, h_row, n_zero, before, dw, dbias, vectors, first_hidden, 
     """
     n_rows, gates_row = gates.shape[1:]
     n_inputs, columns = dw.shape[1:]
-    n_features, size, run = x.segments * x.features, block_rows(n_rows), 0
+    n_features, size, run = x.segments * x.features, block_rows(n_rows, (n_inputs + gates_row) * gates.itemsize), 0
     first_gates = offset(pointer(gates), begin // n_inputs * n_rows * gates_row)
     copies, far = worth_a_copy(dw, len(vectors)), dw.size * dw.itemsize >= FAR
     gates_far = gates.size * gates.itemsize > FAR

@@ -114,6 +114,7 @@ def test_inputs_are_copied_for_wide_layers_and_scattered_states_alone(monkeypatc
     narrow, wide, split = np.empty((19, 13, 1)), np.empty((20, 13, 1)), np.zeros((2, 3), np.int64)
     rows = module.block_rows.py_func(300)
     assert SUM_BLOCK <= rows < 2 * SUM_BLOCK
+    assert module.SMALL_BLOCK <= module.block_rows.py_func(300, row_bytes=100) < 2 * module.SMALL_BLOCK
     assert scratch_size(narrow, 2, 1, 300, together(300)) == 0
     for dw, before in ((narrow, split), (wide, together(300)), (wide, split)):
         assert scratch_size(dw, 2, 1, 300, before) == rows * (STRIP + -(-12 // STRIP) * STRIP)
