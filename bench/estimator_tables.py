@@ -133,9 +133,10 @@ def _predict(cell, shape, threads, options):
     torch.set_num_threads(threads)
     network = Network(cell, shape)
     network.load(estimator.weights_)
-    trial = TorchPrediction(network, few)
-    trial()
-    slowest = max(timing.seconds_of(trial), timing.seconds_of(lambda: estimator.predict(few.X))) / len(few)
+    trials = TorchPrediction(network, few), lambda: estimator.predict(few.X)
+    for trial in trials:
+        trial()
+    slowest = max(map(timing.seconds_of, trials)) / len(few)
     n_rows = min(PREDICT_ROWS, max(256, int(PREDICT_SECONDS / slowest)))
     data = Data(shape, n_rows)
     prediction = TorchPrediction(network, data)

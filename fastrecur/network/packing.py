@@ -19,6 +19,8 @@ class Packing:
 
     Attributes
     ----------
+    in_order : bool
+        Whether the caller's rows fall in length as they come.
     order : int64 array of shape (B,)
         Row b of the packed batch is the caller's row ``order[b]``: by falling length, equal ones in their order.
     lengths : int64 array of shape (B,)
@@ -30,10 +32,11 @@ class Packing:
     """
 
     def __init__(self, lengths):
-        lengths = np.ascontiguousarray(lengths, dtype=np.int64)
+        lengths = np.array(lengths, dtype=np.int64)  # a copy: packings are kept
         self.equal = bool((lengths == lengths[0]).all())
-        self.order = np.arange(len(lengths)) if self.equal else np.argsort(-lengths, kind="stable")
-        self.lengths = lengths if self.equal else lengths[self.order]
+        self.in_order = self.equal or bool((lengths[:-1] >= lengths[1:]).all())
+        self.order = np.arange(len(lengths)) if self.in_order else np.argsort(-lengths, kind="stable")
+        self.lengths = lengths if self.in_order else lengths[self.order]
         self.n_rows = len(lengths)
         self.n_packed = int(lengths.sum())
         self.n_steps = int(self.lengths[0])
@@ -79,14 +82,14 @@ class Packing:
         return np.arange(self.n_rows) + np.where(self.lengths > 0, first, 0)
 
     def final(self, direction, alternating=False):
-        """`final_rows` and `order`, as slices where all rows are equally long."""
+        """`final_rows` and `order`, as slices where all rows are equally long, or lie in order."""
         if self.equal:
             first = self.n_rows if direction else self.n_packed
             if alternating:
                 first = self.n_rows * (2 - self.n_steps % 2)
             return slice(first, first + self.n_rows), slice(None)
-        return self.final_rows(direction, alternating), self.order
+        return self.final_rows(direction, alternating), slice(None) if self.in_order else self.order
 
     def unsorted(self, states):
         """States (L * D, B, H) of the packed batch in the caller's order of rows."""
-        return states if self.equal else states[:, np.argsort(self.order)]
+        return states if self.in_order else states[:, np.argsort(self.order)]
