@@ -22,6 +22,7 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_pair,
     panel_rows,
     step_rows,
+    zero_rows,
 )
 from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import load, offset, select_less, splat, store
@@ -97,8 +98,10 @@ implement(panel_pair, RNNCell, _panel_pair)
 @merged
 def _forward(w, bias, x, features, steps, h, direction, scratch, relu, masked, mask, shards, s):
     ahead, units = goes_ahead(shards, w), w.shape[2]
+    n_rows = shards[-1]
+    n_zero = zero_rows(h, direction, n_rows)
     net = forward_buffers(
-        w, bias, x, features, h, direction, scratch[0], scratch, units, False, masked, mask, shards[-1], ahead, s
+        w, bias, x, features, h, direction, scratch[0], scratch, units, False, masked, mask, n_rows, n_zero, ahead, s
     )
     forward_rows(RNNCell(relu), net, steps, shards[s], shards[s + 1])
 
@@ -130,8 +133,10 @@ def rnn_forward(w, bias, x, features, steps, h, direction, scratch, relu, masked
 @merged
 def _forward_together(w, bias, x, features, steps, h, direction, scratch, relu, meeting):
     units, nothing = w.shape[2], scratch[0, :0]
+    n_rows = h.shape[0] - x.shape[0]
+    n_zero = zero_rows(h, direction, n_rows)
     net = forward_buffers(
-        w, bias, x, features, h, direction, nothing, scratch, units, False, h, nothing, h.shape[0] - x.shape[0], True, 0
+        w, bias, x, features, h, direction, nothing, scratch, units, False, h, nothing, n_rows, n_zero, True, 0
     )
     forward_team(RNNCell(relu), net, steps, meeting)
 
@@ -157,7 +162,9 @@ def rnn_step(w, bias, x, features, h, scratch, relu):
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
     units, nothing = w.shape[2], scratch[0, :0]
-    net = forward_buffers(w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, x.shape[0], False, 0)
+    net = forward_buffers(
+        w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, x.shape[0], 0, False, 0
+    )
     step_rows(RNNCell(relu), net, x.shape[0])
 
 

@@ -24,6 +24,7 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_rows,
     step_rows,
     tile_hidden,
+    zero_rows,
 )
 from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import fma, load, offset, splat, store
@@ -112,8 +113,10 @@ implement(panel_pair, GRUCell, _panel_pair)
 @merged
 def _forward(w, bias, x, features, steps, h, direction, gates, record, masked, mask, shards, s):
     ahead, units, far = goes_ahead(shards, w), w.shape[2] // 3, record and lie_far(gates, h, len(shards) - 1)
+    n_rows = shards[-1]
+    n_zero = zero_rows(h, direction, n_rows)
     net = forward_buffers(
-        w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, shards[-1], ahead, s, far
+        w, bias, x, features, h, direction, gates[0], gates, units, record, masked, mask, n_rows, n_zero, ahead, s, far
     )
     forward_rows(GRUCell(), net, steps, shards[s], shards[s + 1])
 
@@ -148,10 +151,11 @@ def gru_forward(w, bias, x, features, steps, h, direction, gates, record, masked
 @merged
 def _forward_together(w, bias, x, features, steps, h, direction, gates, record, meeting, n_shares):
     units, nothing, far = w.shape[2] // 3, gates[0, :0], record and lie_far(gates, h, n_shares)
+    n_rows = h.shape[0] - x.shape[0]
+    n_zero = zero_rows(h, direction, n_rows)
     net = forward_buffers(
-        w, bias, x, features, h, direction, nothing, gates, units, record, h, nothing, h.shape[0] - x.shape[0], True, 0,
-        far,
-    )  # fmt: skip
+        w, bias, x, features, h, direction, nothing, gates, units, record, h, nothing, n_rows, n_zero, True, 0, far
+    )
     forward_team(GRUCell(), net, steps, meeting)
 
 
@@ -176,7 +180,9 @@ def gru_step(w, bias, x, features, h, scratch):
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
     units, nothing = w.shape[2] // 3, scratch[0, :0]
-    net = forward_buffers(w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, x.shape[0], False, 0)
+    net = forward_buffers(
+        w, bias, x, features, h, 0, nothing, scratch, units, False, h, nothing, x.shape[0], 0, False, 0
+    )
     step_rows(GRUCell(), net, x.shape[0])
 
 

@@ -24,6 +24,7 @@ from fastrecur.kernels.cpu.recurrence import (
     panel_rows,
     step_rows,
     tile_hidden,
+    zero_rows,
 )
 from fastrecur.kernels.cpu.recurrence_backward import backward_buffers, backward_rows, cell_gradient
 from fastrecur.kernels.cpu.simd import fma, load, offset, prefetch, prefetch_to_write, splat, store
@@ -121,8 +122,10 @@ implement(panel_pair, LSTMCell, _panel_pair)
 @merged
 def _forward(w, bias, x, features, steps, h, direction, c, gates, record, masked, mask, shards, s):
     ahead, units, far = goes_ahead(shards, w), w.shape[2] // 4, record and lie_far(gates, h, len(shards) - 1)
+    n_rows = shards[-1]
+    n_zero = zero_rows(h, direction, n_rows)
     net = forward_buffers(
-        w, bias, x, features, h, direction, c, gates, units, record, masked, mask, shards[-1], ahead, s, far
+        w, bias, x, features, h, direction, c, gates, units, record, masked, mask, n_rows, n_zero, ahead, s, far
     )
     forward_rows(LSTMCell(), net, steps, shards[s], shards[s + 1])
 
@@ -157,8 +160,10 @@ def lstm_forward(w, bias, x, features, steps, h, direction, c, gates, record, ma
 @merged
 def _forward_together(w, bias, x, features, steps, h, direction, c, gates, record, meeting, n_shares):
     units, nothing, far = w.shape[2] // 4, gates[0, :0], record and lie_far(gates, h, n_shares)
+    n_rows = h.shape[0] - x.shape[0]
+    n_zero = zero_rows(h, direction, n_rows)
     net = forward_buffers(
-        w, bias, x, features, h, direction, c, gates, units, record, h, nothing, h.shape[0] - x.shape[0], True, 0, far
+        w, bias, x, features, h, direction, c, gates, units, record, h, nothing, n_rows, n_zero, True, 0, far
     )
     forward_team(LSTMCell(), net, steps, meeting)
 
@@ -186,7 +191,7 @@ def lstm_step(w, bias, x, features, h, c, scratch):
     scratch : array of shape (1, 1, TALL * gates of a panel)
     """
     units, nothing = w.shape[2] // 4, scratch[0, :0]
-    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, units, False, h, nothing, x.shape[0], False, 0)
+    net = forward_buffers(w, bias, x, features, h, 0, c, scratch, units, False, h, nothing, x.shape[0], 0, False, 0)
     step_rows(LSTMCell(), net, x.shape[0])
 
 

@@ -168,9 +168,9 @@ def steps_ahead(n_rows):
 
 @inline
 def forward_buffers(
-    w, bias, x, features, h, direction, c, gates, units, record, masked, mask, n_rows, ahead, shard, far=False
+    w, bias, x, features, h, direction, c, gates, units, record, masked, mask, n_rows, n_zero, ahead, shard, far=False
 ):
-    """`Forward` of a call's arrays for a batch of ``n_rows``.
+    """`Forward` of a call's arrays for a batch of ``n_rows``, of whose initial states the first ``n_zero`` are zero.
 
     Without ``record`` the gates are scratch: a tile for each ``shard`` or, with ``ahead``, packed rows of each panel.
     """
@@ -194,7 +194,7 @@ def forward_buffers(
         c=pointer(c),
         c_stride=c.shape[1],
         n_rows=n_rows,
-        n_zero=zero_rows(h, direction, n_rows),
+        n_zero=n_zero,
         gates=offset(pointer(gates), scratch),
         gates_row=gates_row,
         gates_panel=gates_panel,
