@@ -1,9 +1,10 @@
 """Peak memory of `predict` and of a training step, each in a process of its own.
 
 Hand count of a training step, in numbers of the dtype: x and dx, B T F each; dy, B T D H; of every layer and direction
-the gates, B T G H with G 4 for the LSTM, 4 for the GRU (r, z, n and the hidden part of n) and 1 for the RNN, the
-states, (T + 1) B H (twice with the LSTM's c; the last layer's are y too), the weights and their gradients. Of ragged
-batches x, dx and dy are counted with their padding, the rest without.
+the gates, B T G H with G 4 for the LSTM, 4 for the GRU (r, z, n and the hidden part of n) and 1 for the RNN (which
+takes those of one layer and direction at a time), the states, (T + 1) B H (twice with the LSTM's c; the last layer's
+are y too), the weights and their gradients. Of ragged batches x, dx and dy are counted with their padding, the rest
+without.
 
 ``predict`` is to hold O(B H) beyond its output: what it takes for 10 times as many and 10 times as long sequences is
 compared with what it takes for a base.
