@@ -122,17 +122,9 @@ class RecurrentStack:
         return packing.n_packed, self.layers[k][0].segments, self.layers[k][0].input_width
 
     def forward(
-        self,
-        x,
-        packing,
-        workspace,
-        n_threads=1,
-        record=False,
-        initial=None,
-        outputs=None,
-        dropout=None,
+        self, x, packing, workspace, n_threads=1, record=False, initial=None, outputs=None, dropout=None,
         last_only=False,
-    ):
+    ):  # fmt: skip
         """Run all layers over a packed batch.
 
         Parameters

@@ -79,9 +79,8 @@ def test_final_rows_of_a_buffer_of_two_steps(lengths, direction):
             buffer[n_rows * (1 + s % 2) + b] = (b, s + 1)
     expected = [(b, length and (packing.n_steps if direction else length)) for b, length in enumerate(packing.lengths)]
     assert [buffer[row] for row in packing.final_rows(direction, alternating=True)] == expected
-    if packing.n_steps > 0:
-        rows, _ = packing.final(direction, alternating=True)
-        assert np.arange(3 * n_rows)[rows].tolist() == packing.final_rows(direction, alternating=True).tolist()
+    rows, _ = packing.final(direction, alternating=True)
+    assert np.arange(3 * n_rows)[rows].tolist() == packing.final_rows(direction, alternating=True).tolist()
 
 
 @each_length
