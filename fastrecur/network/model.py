@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastrecur.kernels import threads
 from fastrecur.kernels.cpu import batches, panels
 from fastrecur.kernels.cpu.head_gradient import BLOCK
 from fastrecur.network.head import Head
@@ -17,6 +18,9 @@ from fastrecur.network.workspace import Workspace
 #: What prediction holds in memory: sequences of one batch, and time steps of one piece of it. Two directions need all
 #: steps of a sequence at once: sequences times steps of their batches.
 PREDICT_ROWS, PREDICT_STEPS, PREDICT_WHOLE = 256, 64, 2**17
+
+#: Numbers of a piece, inputs and states, up to which a batch has `PREDICT_ROWS` for each thread: more leave the caches.
+PREDICT_NUMBERS = 2**19
 
 
 class Batch(NamedTuple):
@@ -133,20 +137,22 @@ class Model:
 
     # --- through time ------------------------------------------------------------------------------------------------
 
-    def inputs(self, batch, packing, workspace):
+    def inputs(self, batch, packing, workspace, n_threads=1):
         """What the first layer reads of a batch: (N, 1, F)."""
         x = workspace.take("x", packing.n_packed, 1, self.n_features)
         if self.n_tokens:
             rows = step_rows(batch, packing)
             batches.gather_embeddings(batch.values.reshape(-1), rows, self.parameters.arrays[TABLE], x)
         else:
-            batches.gather_steps(batch.values, batch.starts, 1, packing.steps(0), x, packing.one_share)
+            with threads.shares(packing.shards(self.n_features, n_threads)) as shards:
+                batches.gather_steps(batch.values, batch.starts, 1, packing.steps(0), x, shards)
         return x
 
     def run(self, batch, workspace, n_threads, record=False, initial=None, dropout=None, last_only=False):
         """Run the layers over a batch: its `Trace`, valid until the next run."""
         packing = workspace.packing(batch.lengths)
-        x = self.inputs(batch, packing, workspace)
+        gathers = 1 if record else n_threads  # the small batches of a fit gain nothing by several
+        x = self.inputs(batch, packing, workspace, gathers)
         return self.stack.forward(
             x, packing, workspace, n_threads, record, initial, dropout=dropout, last_only=last_only
         )
@@ -180,8 +186,10 @@ class Model:
 
     # --- prediction --------------------------------------------------------------------------------------------------
 
-    def _batches(self, sequences):
+    def _batches(self, sequences, n_threads=1, last_only=True):
         """Sequences of like length together (of one length: as they come), and the time steps of a piece of them.
+
+        ``last_only``: nobody needs more of the last layer than its final states.
 
         Beside the outputs, the memory of a prediction does not grow with n or T. In two directions it grows with T
         alone, and only where one sequence has more than `PREDICT_WHOLE` steps.
@@ -191,17 +199,18 @@ class Model:
             by_length = np.argsort(-sequences.lengths, kind="stable")
         while start < n:
             longest = int(sequences.lengths[start if by_length is None else by_length[start]])
-            end = min(n, start + self._batch_size(longest))
+            end = min(n, start + self._batch_size(longest, n_threads, last_only))
             rows = np.arange(start, end) if by_length is None else by_length[start:end]
             n_steps = PREDICT_STEPS if self.stack.n_directions == 1 else longest
             yield Batch(sequences.values, rows, sequences.starts[rows], sequences.lengths[rows]), n_steps
             start = end
 
-    def _batch_size(self, longest):
+    def _batch_size(self, longest, n_threads=1, last_only=True):
         """Sequences of a batch of prediction, the longest of which has ``longest`` time steps."""
-        if self.stack.n_directions == 1:
-            return PREDICT_ROWS
-        return max(1, min(PREDICT_ROWS, PREDICT_WHOLE // longest))
+        if self.stack.n_directions == 2:
+            return max(1, min(PREDICT_ROWS, PREDICT_WHOLE // longest))
+        a_step = self.n_features + self.width * (self.stack.num_layers - last_only)
+        return max(PREDICT_ROWS, min(PREDICT_ROWS * n_threads, PREDICT_NUMBERS // (PREDICT_STEPS * a_step)))
 
     def pooled(self, sequences, n_threads):
         """What the head reads of each sequence: (n, D * H). Without ``pooling``, the last states."""
@@ -213,9 +222,10 @@ class Model:
     def _pooled(self, sequences, n_threads):
         """The same batch by batch, with the places of its sequences."""
         workspace, pooling = Workspace(self.dtype), self.pooling or "last"
-        for batch, n_steps in self._batches(sequences):
+        last_only = pooling == "last"
+        for batch, n_steps in self._batches(sequences, n_threads, last_only):
             pool = POOLINGS[pooling](self.stack, len(batch.rows), n_steps < batch.lengths[0])
-            for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads, last_only=pooling == "last"):
+            for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads, last_only=last_only):
                 pool.add(trace, begin)
             yield batch.rows, pool.pooled(batch.lengths)
 
@@ -252,7 +262,7 @@ class Model:
         """Every piece, with ``starts`` in a stack of these sequences alone, and its trace."""
         workspace = Workspace(self.dtype)
         offsets = np.cumsum(sequences.lengths) - sequences.lengths
-        for batch, n_steps in self._batches(sequences):
+        for batch, n_steps in self._batches(sequences, n_threads, last_only=False):
             for begin, piece, trace in self.walk(batch, n_steps, workspace, n_threads):
                 yield piece._replace(starts=offsets[piece.rows] + begin), trace, workspace
 

@@ -49,6 +49,18 @@ def test_rows_times_steps_are_bounded_and_one_row_is_always_read(n_steps):
     assert n_rows == 1 or n_rows * n_steps <= module.PREDICT_WHOLE
 
 
+@pytest.mark.parametrize(
+    ("n_threads", "n_features", "last_only", "expected"),
+    [(1, 3, True, 256), (2, 3, True, 512), (2, 3, False, 512), (2, 1000, True, 256), (64, 3, True, 1024)],
+)
+def test_each_thread_has_sequences_of_its_own_where_little_is_held_of_each(
+    n_threads, n_features, last_only, expected, monkeypatch
+):
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", 1024 * module.PREDICT_STEPS * 8)
+    model = Model("gru", n_features, 5, 2, num_layers=2, n_directions=1, relu=False, dtype="float32")
+    assert model._batch_size(10, n_threads, last_only) == expected
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_sequence_that_has_ended_is_not_read_on(cell, packings, monkeypatch):
     model, sequences = make(cell, 1, [5, 40, 9, 10, 33, 20, 1, 12, 11])
