@@ -160,6 +160,7 @@ def copy(typingctx, target, source, count):
 
 def ir_prefetch(builder, address, write=0):
     """Ask for the cache line of an address, into all levels of the cache."""
+    address = builder.bitcast(address, ir.IntType(8).as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [address.type, *[ir.IntType(32)] * 3])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     builder.call(function, [address, *(ir.IntType(32)(flag) for flag in (write, 3, 1))])
@@ -172,8 +173,7 @@ def _prefetch(base, write):
         numbers, first, count = args
         end = builder.add(first, count)
         with cgutils.for_range_slice(builder, first, end, INT64(numbers_of_a_line), INT64) as (index, _):
-            address = builder.bitcast(ir_element(builder, base, numbers, index), ir.IntType(8).as_pointer())
-            ir_prefetch(builder, address, write)
+            ir_prefetch(builder, ir_element(builder, base, numbers, index), write)
         return context.get_dummy_value()
 
     return types.void(base, types.intp, types.intp), codegen
