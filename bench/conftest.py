@@ -68,8 +68,7 @@ def side_by_side(request):
 
         benchmark.group = f"{cell} {what}"
         n_calls, rounds = blocks[OURS].n_calls, request.config.getoption("rounds")
-        with timing.no_collection(), timing.pinned(threads) as pin:
-            pin()
+        with timing.no_collection(), timing.pinned(threads):
             benchmark.pedantic(timing.repeat, args=(ours, n_calls), setup=take_turns, rounds=rounds)
         if benchmark.stats is None:  # --benchmark-disable: checked, not timed
             return

@@ -74,9 +74,8 @@ def in_turn(measures, rounds, threads=1):
     dict of str to list of float
     """
     seconds = {name: [] for name in measures}
-    with no_collection(), pinned(threads) as pin:
+    with no_collection(), pinned(threads):
         for _ in range(rounds):
-            pin()
             for name, measure in measures.items():
                 seconds[name].append(measure())
     return seconds
@@ -84,33 +83,24 @@ def in_turn(measures, rounds, threads=1):
 
 @contextlib.contextmanager
 def pinned(threads):
-    """Function that holds the calling thread to one core, and every other thread of the process to the other cores.
+    """Hold the calling thread to one core, and every other thread that the process has by now to the other cores.
 
     A library's threads sleep while the other side is timed, and a scheduler that saves energy may then wake them on
-    the caller's core, for seconds on end: which side it meets is chance. A thread that is begun later inherits the
-    core of the one that begins it: call the function again. Only on Linux, and for several threads.
+    the caller's core, for seconds on end: which side it meets is chance. Only on Linux, and for several threads.
     """
     cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2:
-        yield lambda: None
+        yield
         return
-    caller = threading.get_native_id()
-    before = {thread: os.sched_getaffinity(thread) for thread in _running()}
+    before = {thread: os.sched_getaffinity(thread) for thread in map(int, os.listdir("/proc/self/task"))}
     try:
-        yield lambda: _hold({thread: cores[:1] if thread == caller else cores[1:] for thread in _running()})
+        for thread in before:
+            os.sched_setaffinity(thread, cores[:1] if thread == threading.get_native_id() else cores[1:])
+        yield
     finally:
-        _hold({thread: before.get(thread, before[caller]) for thread in _running()})
-
-
-def _running():
-    return map(int, os.listdir("/proc/self/task"))
-
-
-def _hold(cores):
-    """Each thread to its cores; one may have ended."""
-    for thread, allowed in cores.items():
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(thread, allowed)
+        for thread, had in before.items():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, had)
 
 
 @contextlib.contextmanager
