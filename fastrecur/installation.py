@@ -70,6 +70,11 @@ def _use(estimator: type, labels: np.ndarray, dtype: str) -> None:
         model = estimator(32, **options).fit(X, labels)
         getattr(model, "predict_proba", model.predict)(X)
         model.predict(frozen)
+        for given in (np.float32, np.float64):
+            many = np.zeros((1024, 64, 8), given)  # so many that several threads pack them
+            model.predict(many)
+            many.flags.writeable = False
+            model.predict(many)
         model.predict_step(frozen[:1, 0], model.initial_state())
         estimator(32, num_layers=2, bidirectional=True, **options).fit(X, labels)
         estimator(32, return_sequences=True, **options).fit(X, [np.resize(labels, length) for length in lengths])

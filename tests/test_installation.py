@@ -39,6 +39,9 @@ X.flags.writeable = False
 fitted = RNNClassifier(max_iter=2).fit(X, np.arange(90) % 3)
 fitted.predict_proba(X)
 fitted.predict_step(X[:1, 0], fitted.initial_state())
+many = np.repeat(X[:, :64], 12, axis=0)  # so many that several threads pack them
+for x in (many, many.astype(np.float32)):
+    fitted.predict(x)
 for model, y in ((RNNClassifier, np.zeros((90, 200), int) + np.arange(200) % 3), (RNNRegressor, X)):
     model(max_iter=1, num_layers=2, bidirectional=True, return_sequences=True).fit(X, y).predict(X)
 print(len(warm), sum(map(len, warm.values())))

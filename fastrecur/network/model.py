@@ -19,8 +19,9 @@ from fastrecur.network.workspace import Workspace
 #: steps of a sequence at once: sequences times steps of their batches.
 PREDICT_ROWS, PREDICT_STEPS, PREDICT_WHOLE = 256, 64, 2**17
 
-#: Numbers of a piece, inputs and states, up to which a batch has `PREDICT_ROWS` for each thread: more leave the caches.
-PREDICT_NUMBERS = 2**19
+#: Numbers of a piece, inputs, states and outputs, up to which a batch has `PREDICT_ROWS` for each thread: more leave
+#: the caches. With F 16, H 64 two threads have 512 rows, with F 32, H 128 they have 256.
+PREDICT_NUMBERS = 5 * 2**17
 
 
 class Batch(NamedTuple):
@@ -151,7 +152,7 @@ class Model:
     def run(self, batch, workspace, n_threads, record=False, initial=None, dropout=None, last_only=False):
         """Run the layers over a batch: its `Trace`, valid until the next run."""
         packing = workspace.packing(batch.lengths)
-        gathers = 1 if record else n_threads  # the small batches of a fit gain nothing by several
+        gathers = 1 if record else n_threads  # a fit's batches gain nothing by several (32 to 256 rows)
         x = self.inputs(batch, packing, workspace, gathers)
         return self.stack.forward(
             x, packing, workspace, n_threads, record, initial, dropout=dropout, last_only=last_only
@@ -191,8 +192,9 @@ class Model:
 
         ``last_only``: nobody needs more of the last layer than its final states.
 
-        Beside the outputs, the memory of a prediction does not grow with n or T. In two directions it grows with T
-        alone, and only where one sequence has more than `PREDICT_WHOLE` steps.
+        Beside the outputs, the memory of a prediction does not grow with n or T, and with the threads up to
+        `PREDICT_NUMBERS`. In two directions it grows with T alone, and only where one sequence has more than
+        `PREDICT_WHOLE` steps.
         """
         n, start, by_length = len(sequences), 0, None
         if sequences.layout == "ragged":
@@ -210,7 +212,10 @@ class Model:
         if self.stack.n_directions == 2:
             return max(1, min(PREDICT_ROWS, PREDICT_WHOLE // longest))
         a_step = self.n_features + self.width * (self.stack.num_layers - last_only)
-        return max(PREDICT_ROWS, min(PREDICT_ROWS * n_threads, PREDICT_NUMBERS // (PREDICT_STEPS * a_step)))
+        if self.pooling is None:
+            a_step += self.n_outputs
+        a_row = min(longest, PREDICT_STEPS) * a_step + 4 * self.width  # h of three steps, c
+        return max(PREDICT_ROWS, min(PREDICT_ROWS * n_threads, PREDICT_NUMBERS // a_row))
 
     def pooled(self, sequences, n_threads):
         """What the head reads of each sequence: (n, D * H). Without ``pooling``, the last states."""

@@ -54,7 +54,7 @@ def test_permuted_and_repeated_sequences(case):
 def test_more_sequences_than_one_batch_of_prediction(cls, depth):
     """Prediction goes by falling length, a batch of sequences and a piece of time at a time."""
     X = make_ragged(n=PREDICT_ROWS + 40, longest=2 * PREDICT_STEPS + 20)
-    estimator = make_estimator(cls, depth).fit(X[:40], make_targets(cls, X[:40]))
+    estimator = make_estimator(cls, depth).set_params(n_threads=1).fit(X[:40], make_targets(cls, X[:40]))
     whole = outputs(estimator, X)
     for indices in ([0], [1], range(3, 17), range(PREDICT_ROWS - 5, PREDICT_ROWS + 5)):
         assert_same_bits(outputs(estimator, rows(X, indices)), whole[list(indices)])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastrecur.kernels import threads
 from fastrecur.network import model as module
 from fastrecur.network.model import Model
 from fastrecur.sequences import check_sequences
@@ -50,15 +51,35 @@ def test_rows_times_steps_are_bounded_and_one_row_is_always_read(n_steps):
 
 
 @pytest.mark.parametrize(
-    ("n_threads", "n_features", "last_only", "expected"),
-    [(1, 3, True, 256), (2, 3, True, 512), (2, 3, False, 512), (2, 1000, True, 256), (64, 3, True, 1024)],
+    ("n_threads", "n_features", "n_steps", "last_only", "pooling", "expected"),
+    [
+        (1, 3, 10, True, "last", 256),
+        (2, 3, 10, True, "last", 512),
+        (2, 1000, 10, True, "last", 256),
+        (64, 3, 10, True, "last", 1000),  # 10 steps of 3 features and 5 states of the first layer, 20 numbers
+        (64, 3, 10, False, "mean", 666),
+        (64, 3, 10, False, None, 588),
+        (64, 3, 1000, True, "last", 256),
+    ],
 )
 def test_each_thread_has_sequences_of_its_own_where_little_is_held_of_each(
-    n_threads, n_features, last_only, expected, monkeypatch
+    n_threads, n_features, n_steps, last_only, pooling, expected, monkeypatch
 ):
-    monkeypatch.setattr(module, "PREDICT_NUMBERS", 1024 * module.PREDICT_STEPS * 8)
-    model = Model("gru", n_features, 5, 2, num_layers=2, n_directions=1, relu=False, dtype="float32")
-    assert model._batch_size(10, n_threads, last_only) == expected
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", 100_000)
+    model = Model("gru", n_features, 5, 2, 2, 1, relu=False, dtype="float32", pooling=pooling)
+    assert model._batch_size(n_steps, n_threads, last_only) == expected
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_more_threads_read_more_sequences_at_once_and_give_the_same_bits(cell, packings, monkeypatch):
+    monkeypatch.setattr(module, "PREDICT_ROWS", 2)
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    model, sequences = make(cell, 1, [5, 4, 9, 3, 3])
+    expected = model.outputs(sequences, 1)
+    assert [list(lengths) for lengths in packings] == [[9, 5], [4, 3], [3]]
+    packings.clear()
+    np.testing.assert_array_equal(model.outputs(sequences, 2), expected)
+    assert [list(lengths) for lengths in packings] == [[9, 5, 4, 3], [3]]
 
 
 @pytest.mark.parametrize("cell", CELLS)

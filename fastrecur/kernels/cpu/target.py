@@ -42,7 +42,7 @@ LARGE_WEIGHTS = 2**22 if VECTOR_BYTES < 64 else 2**62
 #: Bytes of weights from which on those of the next panel are asked for beside the multiplications, forward in the LSTM
 #: and the GRU, and in W^T dz of all cells, for a second-level cache (of 512 KB) holds too few: of 2 to 8 MB it takes 5
 #: to 14% off the products, of less than 1 it costs up to 5 (Zen 3). With AVX-512 it takes 2% off the forward part
-#: of a training step of 8 MB (LSTM, Zen 5).
+#: of a training step of 8 MB (LSTM, Zen 5), and dx asks for its gates instead, where these are far.
 FAR_WEIGHTS = 2**21
 
 #: Tallest and middle tile that stay in registers beside 2, 3 and 4 vectors a row (without fused multiply-adds a

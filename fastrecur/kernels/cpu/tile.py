@@ -34,12 +34,12 @@ REGISTER = "w" if INSTRUCTION_SET == "NEON" else "v"
 #: Attributes of an empty instruction that holds LLVM back.
 CONVERGENT = ("convergent", "nounwind")
 
-#: Steps that are written out in the loop of a tile that asks: it asks once for all of them. A step with AVX-512 has as
-#: many multiplications as two without, and asks by itself.
+#: Steps that are written out in the loop of a tile that asks, once for all of them. With AVX-512 each step asks: it has
+#: as many multiplications as two without.
 UNROLLED = 4 if VECTOR_BYTES < 64 else 1
 
 #: Rows from which on tiles ask for the vectors of b, and how many steps ahead. With AVX-512 each is a line of a cache,
-#: and most lie in the second level: a training step takes 1 to 3% less (LSTM, H 64 to 512, Zen 5).
+#: and most lie in the second level: a training step takes up to 3% less (LSTM, H 64 to 512, Zen 5).
 TALL_ROWS, STEPS_AHEAD = 6 if VECTOR_BYTES == 64 else 2**62, 16
 
 

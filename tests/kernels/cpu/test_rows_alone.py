@@ -36,7 +36,6 @@ def test_few_rows_read_the_panels_up_and_down(cls, n_hidden, n_rows):
     check_rows_alone(cls(5, n_hidden, random_state=0), n_rows, n_steps=7)
 
 
-@pytest.mark.skipif(FAR_WEIGHTS > 2**21, reason="with AVX-512 no weights are far")
 @pytest.mark.parametrize(("cls", "n_hidden"), FAR.values(), ids=FAR)
 def test_tall_tiles_ask_for_weights_that_lie_far_away(cls, n_hidden):
     layer = cls(5, n_hidden, random_state=0)
