@@ -138,7 +138,7 @@ class Model:
 
     # --- through time ------------------------------------------------------------------------------------------------
 
-    def inputs(self, batch, packing, workspace, n_threads=1):
+    def inputs(self, batch, packing, workspace, n_threads):
         """What the first layer reads of a batch: (N, 1, F)."""
         x = workspace.take("x", packing.n_packed, 1, self.n_features)
         if self.n_tokens:
