@@ -10,7 +10,8 @@
     which made the first fit a tenth longer.
 ``kernel``, ``SharedKernel``
     Entry points, of one thread and of several. Compiled at the first call for each set of argument types (importing
-    the package compiles nothing), kept on disk, and free of the interpreter lock while they run.
+    the package compiles nothing), kept on disk, and free of the interpreter lock while they run. Python does not search
+    for cyclic garbage while one is compiled: that took a ninth of the first fit.
 
 All use ``error_model="numpy"``: Python's model tests every division for zero, which stops vectorisation. No
 fast-math flag is set: NaN and infinity stay what they are, and the bits of a sum do not depend on where it is
@@ -22,6 +23,7 @@ that machine code of other sources is never found, and without a directory kerne
 """
 
 import functools
+import gc
 import hashlib
 import importlib.resources
 import tempfile
@@ -31,6 +33,7 @@ from pathlib import Path
 import llvmlite
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.compiler import Compiler
 from numba.misc.appdirs import AppDirs
 
 inline = functools.partial(numba.njit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -134,8 +137,21 @@ class _SharedCache(FunctionCache):
     _impl_class = _SharedImpl
 
 
+class _Compiler(Compiler):
+    """Numba's, with pieces and all, while Python's search for cyclic garbage rests. Numba's lock is held here."""
+
+    def compile_extra(self, func):
+        searching = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile_extra(func)
+        finally:
+            if searching:
+                gc.enable()
+
+
 def _compiled(function, cache, **options):
-    dispatcher = numba.njit(function, error_model="numpy", nogil=True, **options)
+    dispatcher = numba.njit(function, error_model="numpy", nogil=True, pipeline_class=_Compiler, **options)
     if not numba.config.DISABLE_JIT and cache_directory() is not None:
         dispatcher._cache = cache(function)
     return dispatcher

@@ -1,5 +1,7 @@
 """The compile policy: nothing is compiled on import, every kernel is kept on disk, and no stale code is ever found."""
 
+import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numba
 import pytest
+from numba.core import event
 from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
@@ -134,6 +137,45 @@ except ValueError:
     print("not started")
 """
     assert run(script).stdout.split() == ["not", "started"]
+
+
+class Searching(event.Listener):
+    """Whether Python searches for cyclic garbage when each compilation starts."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_start(self, event):
+        self.seen.append(gc.isenabled())
+
+    def on_end(self, event):
+        pass
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_search_for_garbage_rests_while_a_kernel_is_compiled_and_is_as_before_after_it(fails, before, monkeypatch):
+    @policy.inline
+    def half(x):
+        return x / 2
+
+    def quarter(x):
+        return half(half(x))
+
+    def eighth(x):
+        return half(x).eighth
+
+    monkeypatch.setattr(policy, "cache_directory", lambda: None)
+    listener, searched = Searching(), gc.isenabled()
+    (gc.enable if before else gc.disable)()
+    try:
+        expected = pytest.raises(numba.TypingError, match="eighth") if fails else contextlib.nullcontext()
+        with event.install_listener("numba:compile", listener), expected:
+            assert policy.kernel(eighth if fails else quarter)(1.0) == 0.25
+        assert gc.isenabled() == before
+    finally:
+        (gc.enable if searched else gc.disable)()
+    assert listener.seen == [before, False]
 
 
 def test_without_jit_there_is_no_cache_and_python_runs():
