@@ -132,7 +132,7 @@ class RecurrentStack:
         x : array of shape (N, 1, F)
         packing : Packing
         workspace : Workspace
-            Owns the buffers of what is returned, until its next use for the same packing.
+            Owns the buffers of what is returned, until its next use for the same packing; `backward` needs it too.
         n_threads : int
         record : bool
             Keep what `backward` needs.

@@ -1,12 +1,14 @@
-"""Parameters set after fit: what a prediction still asks of them, and what a warm start takes."""
+"""After fit: what a prediction still asks of parameters that were set, what a warm start takes, and what is left."""
 
 import copy
+import gc
 
 import numpy as np
 import pytest
 
 from fastrecur import LSTMClassifier, LSTMRegressor, RNNClassifier
-from tests.estimators.data import CLASSES, assert_same_bits, make_array, make_targets, outputs
+from fastrecur.network.workspace import Workspace
+from tests.estimators.data import CLASSES, DEPTHS, assert_same_bits, make_array, make_ragged, make_targets, outputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -75,3 +77,25 @@ def test_a_warm_start_refuses_another_network(cls, change, found):
     with pytest.raises(ValueError, match=f"warm_start=True .*{found} was changed.*warm_start=False"):
         estimator.set_params(**change).fit(X, make_targets(cls, X))
     assert_same_bits(outputs(estimator, X), expected)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def n_workspaces():
+    return sum(type(item) is Workspace for item in gc.get_objects())
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict"])
+def test_buffers_do_not_wait_for_a_search_for_garbage(method, depth):
+    X = make_ragged()
+    estimator = quick(LSTMClassifier, **DEPTHS[depth]).fit(X, make_targets(LSTMClassifier, X))
+    arguments = (X,) if method == "predict" else (X, estimator.predict(X))
+    before, searched = n_workspaces(), gc.isenabled()
+    gc.disable()
+    try:
+        getattr(estimator, method)(*arguments)
+        assert n_workspaces() == before
+    finally:
+        (gc.enable if searched else gc.disable)()

@@ -148,8 +148,8 @@ def test_gradient_of_the_last_states_alone_is_that_of_final_states(cell, n_hidde
     given[0][-D:] = dstate[0][-D:]
     results = []
     for options in ({"dstate": tuple(given)}, {"dlast": np.hstack(dstate[0][-D:])}):
-        grads = stack.parameters.zeros_like()
-        trace = stack.forward(x, packing, Poisoned(stack.dtype), record=True, initial=initial)
+        grads, workspace = stack.parameters.zeros_like(), Poisoned(stack.dtype)
+        trace = stack.forward(x, packing, workspace, record=True, initial=initial)
         dinitial = stack.backward(trace, grads, **options)
         results.append({"dh": dinitial[0][:, :, :n_hidden].copy(), **grads.arrays})
     assert_same_bits(*results)

@@ -112,8 +112,8 @@ def test_traces_are_laid_out_anew_when_a_buffer_grows():
 def test_layers_go_back_one_after_another_in_the_same_memory():
     shapes = recurrent_shapes("rnn", 3, 7, 2, 2)
     stack = RecurrentStack("rnn", Parameters(shapes, "float32"), 7, num_layers=2, n_directions=2)
-    trace = Workspace(np.dtype("float32")).trace(stack, Packing([3, 1, 2]), 1, True)
-    back = trace.back(stack, 1)
+    workspace = Workspace(np.dtype("float32"))
+    back = workspace.trace(stack, Packing([3, 1, 2]), 1, True).back(stack, 1)
     for buffers in (back.gates, back.dw, back.dbias):
         assert len(buffers) == 4
         assert all(np.shares_memory(buffers[0], buffer) for buffer in buffers)
@@ -127,6 +127,20 @@ def test_a_pickled_workspace_is_an_empty_one():
     copied = pickle.loads(data)
     assert copied.take("a", 3).dtype == np.float64
     assert not np.shares_memory(copied.take("a", 3), workspace.take("a", 3))
+
+
+def test_buffers_are_free_with_the_last_user_without_a_search_for_circles():
+    """Or the next fit would begin in new memory of the system, while Python has not yet searched."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        workspace, stack = Workspace(np.dtype("float32")), make_stack()
+        workspace.trace(stack, Packing([3, 1, 2]), 1, True).back(stack, 1)
+        held = weakref.ref(workspace.take(("gates", 0), 1).base)
+        del workspace
+        assert held() is None
+    finally:
+        (gc.enable if searched else gc.disable)()
 
 
 def test_inference_lets_go_of_what_it_was_given():
