@@ -1,10 +1,13 @@
-"""What tests share: random problems of the kernels, packing, the reference run on them; estimators that check X.
+"""What tests share: random problems of the kernels, packing, the reference run on them; estimators that check X;
+what is left to Python's search for circles.
 
 Letters: T time steps, B batch rows, N packed rows, F features, H hidden units, G gates.
 """
 
+import gc
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -257,3 +260,27 @@ def assert_same_estimator(loaded, estimator):
     for name in kept:
         assert_same_value(getattr(loaded, name), kept[name])
     assert_same_value(loaded.get_params(), estimator.get_params())
+
+
+@contextmanager
+def search_for_garbage(on):
+    """Whether Python searches for objects that only refer to each other."""
+    before = gc.isenabled()
+    (gc.enable if on else gc.disable)()
+    try:
+        yield
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+@contextmanager
+def nothing_left_of(cls):
+    """What comes about here of a class is gone at the end without such a search."""
+
+    def n_alive():
+        return sum(type(item) is cls for item in gc.get_objects())
+
+    with search_for_garbage(False):
+        before = n_alive()
+        yield
+        assert n_alive() == before

@@ -1,7 +1,6 @@
 """After fit: what a prediction still asks of parameters that were set, what a warm start takes, and what is left."""
 
 import copy
-import gc
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from fastrecur import LSTMClassifier, LSTMRegressor, RNNClassifier
 from fastrecur.network.workspace import Workspace
 from tests.estimators.data import CLASSES, DEPTHS, assert_same_bits, make_array, make_ragged, make_targets, outputs
+from tests.helpers import nothing_left_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -82,20 +82,11 @@ def test_a_warm_start_refuses_another_network(cls, change, found):
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-def n_workspaces():
-    return sum(type(item) is Workspace for item in gc.get_objects())
-
-
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "predict"])
 def test_buffers_do_not_wait_for_a_search_for_garbage(method, depth):
     X = make_ragged()
     estimator = quick(LSTMClassifier, **DEPTHS[depth]).fit(X, make_targets(LSTMClassifier, X))
     arguments = (X,) if method == "predict" else (X, estimator.predict(X))
-    before, searched = n_workspaces(), gc.isenabled()
-    gc.disable()
-    try:
+    with nothing_left_of(Workspace):
         getattr(estimator, method)(*arguments)
-        assert n_workspaces() == before
-    finally:
-        (gc.enable if searched else gc.disable)()

@@ -18,6 +18,7 @@ from numba.core.dispatcher import Dispatcher
 
 import fastrecur
 from fastrecur.kernels import compile as policy
+from tests.helpers import search_for_garbage
 
 ROOT = Path(fastrecur.__file__).parents[1]
 
@@ -166,15 +167,12 @@ def test_the_search_for_garbage_rests_while_a_kernel_is_compiled_and_is_as_befor
         return half(x).eighth
 
     monkeypatch.setattr(policy, "cache_directory", lambda: None)
-    listener, searched = Searching(), gc.isenabled()
-    (gc.enable if before else gc.disable)()
-    try:
+    listener = Searching()
+    with search_for_garbage(before):
         expected = pytest.raises(numba.TypingError, match="eighth") if fails else contextlib.nullcontext()
         with event.install_listener("numba:compile", listener), expected:
             assert policy.kernel(eighth if fails else quarter)(1.0) == 0.25
         assert gc.isenabled() == before
-    finally:
-        (gc.enable if searched else gc.disable)()
     assert listener.seen == [before, False]
 
 

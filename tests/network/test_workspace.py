@@ -13,6 +13,7 @@ from fastrecur.network.packing import Packing
 from fastrecur.network.parameters import Parameters, recurrent_shapes
 from fastrecur.network.recurrent import RecurrentStack
 from fastrecur.network.workspace import KEPT_STEPS, Workspace
+from tests.helpers import nothing_left_of
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -131,16 +132,12 @@ def test_a_pickled_workspace_is_an_empty_one():
 
 def test_buffers_are_free_with_the_last_user_without_a_search_for_circles():
     """Or the next fit would begin in new memory of the system, while Python has not yet searched."""
-    searched = gc.isenabled()
-    gc.disable()
-    try:
+    with nothing_left_of(Workspace):
         workspace, stack = Workspace(np.dtype("float32")), make_stack()
         workspace.trace(stack, Packing([3, 1, 2]), 1, True).back(stack, 1)
         held = weakref.ref(workspace.take(("gates", 0), 1).base)
         del workspace
         assert held() is None
-    finally:
-        (gc.enable if searched else gc.disable)()
 
 
 def test_inference_lets_go_of_what_it_was_given():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import weakref
 
 import numpy as np
 
@@ -92,7 +93,8 @@ class Places:
     """
 
     def __init__(self, packing, buffers, slot):
-        self.packing, self._buffers, self._slot = packing, buffers, slot
+        self.packing, self._slot = packing, slot
+        self._buffers = weakref.proxy(buffers)  # which keep places: their memory is free when the last user has gone
         self.rows = buffers.count(packing.n_rows)
         self.packed = buffers.count(packing.n_packed)
         self.no_rows = buffers.count(packing.n_rows, -1)

@@ -12,6 +12,7 @@ from fastrecur.estimators import base, training
 from fastrecur.kernels.cuda import elman, gru, layout, lstm, runtime
 from fastrecur.layers import GRU, LSTM, RNN
 from fastrecur.network.cuda import buffers, memory
+from tests.helpers import nothing_left_of
 
 pytestmark = [
     pytest.mark.cuda,
@@ -136,6 +137,14 @@ def test_the_epochs_of_a_fit_allocate_nothing(cell, stepwise, options, allocated
     CELLS[cell](2, device="cuda", **options).fit(X, np.arange(6) % 2)
     assert len(of_epochs) == 4
     assert len(set(of_epochs[1:])) == 1
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict"])
+def test_device_memory_does_not_wait_for_a_search_for_garbage(method):
+    X = [np.ones((n, 3)) for n in (5, 3, 4, 2)]
+    estimator = LSTMRegressor(2, device="cuda", max_iter=1).fit(X, [0, 1, 0, 1])
+    with nothing_left_of(buffers.Buffers):
+        getattr(estimator, method)(*((X,) if method == "predict" else (X, [0, 1, 0, 1])))
 
 
 def refused(model, X, y, *parts):
