@@ -179,8 +179,7 @@ class Gradient:
             n_next = np.count_nonzero(piece.lengths == n_steps)
             initial.append(tuple(part[:, :n_next] for part in self.model.stack.final_states(trace)))
         loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
-        for k, begin in enumerate(range(0, int(batch.lengths[0]), n_steps)):
-            piece = batch.piece(begin, n_steps)
+        for k, (begin, piece) in enumerate(batch.pieces(n_steps)):
             given = initial[k]
             given = given and tuple(part[:, : len(piece.rows)] for part in given)
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)

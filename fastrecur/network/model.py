@@ -15,8 +15,8 @@ from fastrecur.network.pooling import POOLINGS
 from fastrecur.network.recurrent import RecurrentStack
 from fastrecur.network.workspace import Workspace
 
-#: What prediction holds in memory: sequences of one batch, and time steps of one piece of it. Two directions need all
-#: steps of a sequence at once: sequences times steps of their batches.
+#: What prediction holds in memory: sequences of one batch, and time steps of one piece of so many. Two directions
+#: need all steps of a sequence at once: sequences times steps of their batches.
 PREDICT_ROWS, PREDICT_STEPS, PREDICT_WHOLE = 256, 64, 2**17
 
 #: Numbers of a piece, inputs, states and outputs, up to which a batch has `PREDICT_ROWS` for each thread: more leave
@@ -34,6 +34,18 @@ class Batch(NamedTuple):
     rows: Any
     starts: Any
     lengths: Any
+
+    def pieces(self, n_steps, filled=False):
+        """Pieces of ``n_steps`` time steps, behind the step at which each begins.
+
+        ``filled``: a piece of fewer sequences has more steps, so that it is about as large as the first.
+        """
+        longest, rows_times_steps, begin = int(self.lengths[0]), n_steps * len(self.rows), 0
+        while begin < longest:
+            if filled and begin > 0:
+                n_steps = rows_times_steps // int(np.count_nonzero(self.lengths > begin))
+            yield begin, self if begin == 0 and n_steps >= longest else self.piece(begin, n_steps)
+            begin += n_steps
 
     def piece(self, begin, n_steps):
         """The steps from ``begin`` on, ``n_steps`` at most, of the sequences that are so long."""
@@ -158,8 +170,10 @@ class Model:
             x, packing, workspace, n_threads, record, initial, dropout=dropout, last_only=last_only
         )
 
-    def walk(self, batch, n_steps, workspace, n_threads, record=False, dropout=None, last_only=False):
-        """`run` over a batch in pieces of ``n_steps`` time steps, the states carried from piece to piece.
+    def walk(
+        self, batch, n_steps, workspace, n_threads, record=False, dropout=None, last_only=False, filled=False
+    ):  # fmt: skip
+        """`run` over a batch in `Batch.pieces`, the states carried from piece to piece.
 
         Yields
         ------
@@ -171,13 +185,12 @@ class Model:
             Valid until the next piece.
         """
         longest, state = int(batch.lengths[0]), None
-        for begin in range(0, longest, n_steps):
-            piece = batch if n_steps >= longest else batch.piece(begin, n_steps)
+        for begin, piece in batch.pieces(n_steps, filled):
             if state is not None:
                 state = tuple(part[:, : len(piece.rows)] for part in state)
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
             trace = self.run(piece, workspace, n_threads, record, state, drops, last_only)
-            if begin + n_steps < longest:
+            if begin + int(piece.lengths[0]) < longest:
                 state = self.stack.final_states(trace)
             yield begin, piece, trace
 
@@ -188,7 +201,7 @@ class Model:
     # --- prediction --------------------------------------------------------------------------------------------------
 
     def _batches(self, sequences, n_threads=1, last_only=True):
-        """Sequences of like length together (of one length: as they come), and the time steps of a piece of them.
+        """Sequences of like length together (of one length: as they come), and the time steps of their first piece.
 
         ``last_only``: nobody needs more of the last layer than its final states.
 
@@ -203,7 +216,7 @@ class Model:
             longest = int(sequences.lengths[start if by_length is None else by_length[start]])
             end = min(n, start + self._batch_size(longest, n_threads, last_only))
             rows = np.arange(start, end) if by_length is None else by_length[start:end]
-            n_steps = PREDICT_STEPS if self.stack.n_directions == 1 else longest
+            n_steps = longest if self.stack.n_directions == 2 else PREDICT_STEPS * max(1, PREDICT_ROWS // len(rows))
             yield Batch(sequences.values, rows, sequences.starts[rows], sequences.lengths[rows]), n_steps
             start = end
 
@@ -230,7 +243,7 @@ class Model:
         last_only = pooling == "last"
         for batch, n_steps in self._batches(sequences, n_threads, last_only):
             pool = POOLINGS[pooling](self.stack, len(batch.rows), n_steps < batch.lengths[0])
-            for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads, last_only=last_only):
+            for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads, last_only=last_only, filled=True):
                 pool.add(trace, begin)
             yield batch.rows, pool.pooled(batch.lengths)
 
@@ -268,7 +281,7 @@ class Model:
         workspace = Workspace(self.dtype)
         offsets = np.cumsum(sequences.lengths) - sequences.lengths
         for batch, n_steps in self._batches(sequences, n_threads, last_only=False):
-            for begin, piece, trace in self.walk(batch, n_steps, workspace, n_threads):
+            for begin, piece, trace in self.walk(batch, n_steps, workspace, n_threads, filled=True):
                 yield piece._replace(starts=offsets[piece.rows] + begin), trace, workspace
 
     # --- streams -----------------------------------------------------------------------------------------------------

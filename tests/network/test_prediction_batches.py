@@ -83,11 +83,32 @@ def test_more_threads_read_more_sequences_at_once_and_give_the_same_bits(cell, p
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_sequence_that_has_ended_is_not_read_on(cell, packings, monkeypatch):
+def test_a_sequence_that_has_ended_is_not_read_on_and_the_others_are_for_longer(cell, packings, monkeypatch):
     model, sequences = make(cell, 1, [5, 40, 9, 10, 33, 20, 1, 12, 11])
     expected = model.outputs(sequences, 1)
     packings.clear()
+    monkeypatch.setattr(module, "PREDICT_ROWS", 9)
     monkeypatch.setattr(module, "PREDICT_STEPS", 10)
     np.testing.assert_array_equal(model.outputs(sequences, 1), expected)
-    pieces = [[10, 10, 10, 10, 10, 10, 9, 5, 1], [10, 10, 10, 2, 1], [10, 10], [10, 3]]
+    pieces = [[10, 10, 10, 10, 10, 10, 9, 5, 1], [18, 18, 10, 2, 1], [12, 5]]
     assert [list(lengths) for lengths in packings] == pieces
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_of_few_sequences_more_time_steps_are_read_at_once(cell, packings, monkeypatch):
+    model, sequences = make(cell, 1, [90, 30])
+    expected = model.outputs(sequences, 1)
+    packings.clear()
+    monkeypatch.setattr(module, "PREDICT_ROWS", 4)
+    monkeypatch.setattr(module, "PREDICT_STEPS", 10)
+    np.testing.assert_array_equal(model.outputs(sequences, 1), expected)
+    assert [list(lengths) for lengths in packings] == [[20, 20], [20, 10], [40], [10]]
+
+
+@pytest.mark.parametrize(("filled", "expected"), [(False, [[3, 3], [3], [2]]), (True, [[3, 3], [5]])])
+def test_pieces_of_a_batch(filled, expected):
+    batch = module.Batch(None, np.array([7, 8]), np.array([0, 8]), np.array([8, 3]))
+    pieces = list(batch.pieces(3, filled))
+    assert [list(piece.lengths) for _, piece in pieces] == expected
+    assert [begin for begin, _ in pieces] == [0, 3, 6][: len(pieces)]
+    assert all(piece.starts[0] == begin for begin, piece in pieces)

@@ -189,9 +189,9 @@ class DeviceGradient:
         for begin, _, trace in self._traces(batch, n_steps, dropout, record=False, kept=initial):
             pool.add(trace, begin)
         loss, dpooled = self._pooled_targets(pool, batch, scale, dropout)
-        for k, begin in enumerate(range(0, int(batch.lengths[0]), n_steps)):
+        for k, (begin, piece) in enumerate(batch.pieces(n_steps)):
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
-            ((_, piece, trace),) = self._traces(batch.piece(begin, n_steps), n_steps, drops, initial=initial[k])
+            ((_, _, trace),) = self._traces(piece, n_steps, drops, initial=initial[k])
             self._backward(piece, trace, *pool.gradient(dpooled, trace, begin))
         return loss
 

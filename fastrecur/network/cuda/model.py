@@ -65,8 +65,7 @@ class DeviceModel(Model):
             As there; the trace is one of `CudaStack.forward`.
         """
         longest, state = int(batch.lengths[0]), initial
-        for begin in range(0, longest, n_steps):
-            piece = batch if n_steps >= longest else batch.piece(begin, n_steps)
+        for begin, piece in batch.pieces(n_steps):
             places = self.buffers.places(self._on_host.packing(piece.lengths))
             drops = dropout and self.masks(dropout, begin)
             trace = self.stack.forward(inputs(piece, places), places, self.buffers, record, state, drops)
