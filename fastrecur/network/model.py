@@ -19,9 +19,9 @@ from fastrecur.network.workspace import Workspace
 #: need all steps of a sequence at once: sequences times steps of their batches.
 PREDICT_ROWS, PREDICT_STEPS, PREDICT_WHOLE = 256, 64, 2**17
 
-#: Numbers of a piece, inputs, states and outputs, up to which a batch has `PREDICT_ROWS` for each thread: more leave
-#: the caches. With F 16, H 64 two threads have 512 rows, with F 32, H 128 they have 256.
-PREDICT_NUMBERS = 5 * 2**17
+#: Numbers of a piece for each thread, inputs, states and outputs, up to which a batch has more than `PREDICT_ROWS`:
+#: larger ones leave the caches. With F 12, H 64 and 29 time steps that is 542 rows, with F 16, H 64 and 100 it is 256.
+PREDICT_NUMBERS = 5 * 2**16
 
 
 class Batch(NamedTuple):
@@ -205,8 +205,8 @@ class Model:
 
         ``last_only``: nobody needs more of the last layer than its final states.
 
-        Beside the outputs, the memory of a prediction does not grow with n or T, and with the threads up to
-        `PREDICT_NUMBERS`. In two directions it grows with T alone, and only where one sequence has more than
+        Beside the outputs, the memory of a prediction does not grow with n or T, but with the threads, by
+        `PREDICT_NUMBERS` each. In two directions it grows with T alone, and only where one sequence has more than
         `PREDICT_WHOLE` steps.
         """
         n, start, by_length = len(sequences), 0, None
@@ -224,11 +224,12 @@ class Model:
         """Sequences of a batch of prediction, the longest of which has ``longest`` time steps."""
         if self.stack.n_directions == 2:
             return max(1, min(PREDICT_ROWS, PREDICT_WHOLE // longest))
-        a_step = self.n_features + self.width * (self.stack.num_layers - last_only)
+        padded = self.stack.padded
+        a_step = self.n_features + padded * (self.stack.num_layers - last_only)
         if self.pooling is None:
             a_step += self.n_outputs
-        a_row = min(longest, PREDICT_STEPS) * a_step + 4 * self.width  # h of three steps, c
-        return max(PREDICT_ROWS, min(PREDICT_ROWS * n_threads, PREDICT_NUMBERS // a_row))
+        a_row = min(longest, PREDICT_STEPS) * a_step + 4 * padded  # h of three steps, c
+        return max(PREDICT_ROWS, n_threads * PREDICT_NUMBERS // a_row)
 
     def pooled(self, sequences, n_threads):
         """What the head reads of each sequence: (n, D * H). Without ``pooling``, the last states."""

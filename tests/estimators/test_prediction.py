@@ -51,8 +51,9 @@ def test_permuted_and_repeated_sequences(case):
 
 @pytest.mark.parametrize("cls", [RNNClassifier, LSTMRegressor, GRUClassifier])
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_more_sequences_than_one_batch_of_prediction(cls, depth):
+def test_more_sequences_than_one_batch_of_prediction(cls, depth, monkeypatch):
     """Prediction goes by falling length, a batch of sequences and a piece of time at a time."""
+    monkeypatch.setattr("fastrecur.network.model.PREDICT_NUMBERS", 0)  # or a batch of so small ones took all
     X = make_ragged(n=PREDICT_ROWS + 40, longest=2 * PREDICT_STEPS + 20)
     estimator = make_estimator(cls, depth).set_params(n_threads=1).fit(X[:40], make_targets(cls, X[:40]))
     whole = outputs(estimator, X)

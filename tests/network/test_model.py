@@ -195,6 +195,7 @@ def test_outputs_do_not_depend_on_the_batch(cell, depth, dtype, monkeypatch):
         np.testing.assert_array_equal(model.outputs(sequences.take([i]), 1), whole[[i]])
     order = np.random.default_rng(0).permutation(len(sequences))
     np.testing.assert_array_equal(model.outputs(sequences.take(order), 1), whole[order])
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", 0)
     monkeypatch.setattr(module, "PREDICT_ROWS", 3)
     monkeypatch.setattr(module, "PREDICT_STEPS", 4)
     np.testing.assert_array_equal(model.outputs(sequences, 1), whole)

@@ -53,19 +53,20 @@ def test_rows_times_steps_are_bounded_and_one_row_is_always_read(n_steps):
 @pytest.mark.parametrize(
     ("n_threads", "n_features", "n_steps", "last_only", "pooling", "expected"),
     [
-        (1, 3, 10, True, "last", 256),
-        (2, 3, 10, True, "last", 512),
+        (1, 3, 10, True, "last", 418),  # 10 steps of 3 features and 32 states of the first layer, 128 numbers
+        (2, 3, 10, True, "last", 836),
         (2, 1000, 10, True, "last", 256),
-        (64, 3, 10, True, "last", 1000),  # 10 steps of 3 features and 5 states of the first layer, 20 numbers
-        (64, 3, 10, False, "mean", 666),
-        (64, 3, 10, False, None, 588),
-        (64, 3, 1000, True, "last", 256),
+        (8, 3, 10, True, "last", 3347),
+        (8, 3, 10, False, "mean", 2005),
+        (8, 3, 10, False, None, 1955),
+        (8, 3, 1000, True, "last", 675),  # of 64 steps
+        (1, 3, 1000, True, "last", 256),
     ],
 )
 def test_each_thread_has_sequences_of_its_own_where_little_is_held_of_each(
     n_threads, n_features, n_steps, last_only, pooling, expected, monkeypatch
 ):
-    monkeypatch.setattr(module, "PREDICT_NUMBERS", 100_000)
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", 200_000)
     model = Model("gru", n_features, 5, 2, 2, 1, relu=False, dtype="float32", pooling=pooling)
     assert model._batch_size(n_steps, n_threads, last_only) == expected
 
@@ -75,8 +76,10 @@ def test_more_threads_read_more_sequences_at_once_and_give_the_same_bits(cell, p
     monkeypatch.setattr(module, "PREDICT_ROWS", 2)
     monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
     model, sequences = make(cell, 1, [5, 4, 9, 3, 3])
+    padded = model.stack.padded
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", 2 * (9 * (3 + padded) + 4 * padded))
     expected = model.outputs(sequences, 1)
-    assert [list(lengths) for lengths in packings] == [[9, 5], [4, 3], [3]]
+    assert [list(lengths) for lengths in packings] == [[9, 5], [4, 3, 3]]
     packings.clear()
     np.testing.assert_array_equal(model.outputs(sequences, 2), expected)
     assert [list(lengths) for lengths in packings] == [[9, 5, 4, 3], [3]]
@@ -87,6 +90,7 @@ def test_a_sequence_that_has_ended_is_not_read_on_and_the_others_are_for_longer(
     model, sequences = make(cell, 1, [5, 40, 9, 10, 33, 20, 1, 12, 11])
     expected = model.outputs(sequences, 1)
     packings.clear()
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", 0)
     monkeypatch.setattr(module, "PREDICT_ROWS", 9)
     monkeypatch.setattr(module, "PREDICT_STEPS", 10)
     np.testing.assert_array_equal(model.outputs(sequences, 1), expected)
@@ -99,6 +103,7 @@ def test_of_few_sequences_more_time_steps_are_read_at_once(cell, packings, monke
     model, sequences = make(cell, 1, [90, 30])
     expected = model.outputs(sequences, 1)
     packings.clear()
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", 0)
     monkeypatch.setattr(module, "PREDICT_ROWS", 4)
     monkeypatch.setattr(module, "PREDICT_STEPS", 10)
     np.testing.assert_array_equal(model.outputs(sequences, 1), expected)

@@ -53,6 +53,7 @@ def pair(name, dtype="float32"):
 @pytest.fixture
 def in_pieces(monkeypatch):
     """Batches of four sequences, two of sequences in both directions; pieces of three time steps."""
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", 0)
     monkeypatch.setattr(module, "PREDICT_ROWS", 4)
     monkeypatch.setattr(module, "PREDICT_STEPS", 3)
     monkeypatch.setattr(module, "PREDICT_WHOLE", 14)
