@@ -5,6 +5,7 @@ The letters: n sequences, T time steps, F features, S time steps of all sequence
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from fastrecur.arrays import all_finite, are_arrays, dtypes_of
+from fastrecur.arrays import all_finite, are_arrays, dtypes_of, dtypes_of_numbers
 from fastrecur.frames import kind_of_frame
 from fastrecur.masks import refuse_masked
 from fastrecur.stacked import Sequences
@@ -75,12 +76,14 @@ def check_sequences(X: Any, *, estimator: Any | None = None, reset: bool = True,
         ...
     ValueError: X contains NaN: sequence 1, step 0, feature 0. Impute the value, or leave the time step out.
     """
-    refuse_masked(X, "X")
-    X, elements = array_or_elements(X)
-    with_columns = _with_columns(elements or [])
-    _check_columns(with_columns)
-    frame = next((element for _, element in with_columns if kind_of_frame(element)), None)
-    sequences = _from_array(X, estimator) if elements is None else _from_elements(elements)
+    dtypes, elements, frame = dtypes_of_numbers(X), X, None
+    if dtypes is None:
+        refuse_masked(X, "X")
+        X, elements = array_or_elements(X)
+        with_columns = _with_columns(elements or [])
+        _check_columns(with_columns)
+        frame = next((element for _, element in with_columns if kind_of_frame(element)), None)
+    sequences = _from_array(X, estimator) if elements is None else _from_elements(elements, dtypes)
     if estimator is not None and not reset:
         _check_against_fit(X, frame, sequences, estimator)
     if not get_config()["assume_finite"]:
@@ -189,15 +192,11 @@ def _check_shape(array: NDArray, X: Any, estimator: Any | None) -> None:
         raise ValueError(f"X has 0 feature(s) (shape={shape}) {required}. Pass at least one feature a time step.")
 
 
-def _from_elements(elements: list) -> Sequences:
-    try:
-        arrays = elements if are_arrays(elements) else [np.asarray(element) for element in elements]
-    except ValueError:
-        arrays = [_element_array(index, element) for index, element in enumerate(elements)]
-    dtypes = dtypes_of(arrays)
-    if not {dtype.kind for dtype in dtypes} <= set("fiub"):
-        _check_axes(elements, arrays)
-        arrays = [_check_numbers(array, f"Sequence {index} of X") for index, array in enumerate(arrays)]
+def _from_elements(elements: Sequence, dtypes: set[np.dtype] | None) -> Sequences:
+    """``dtypes``: of elements that are plain arrays of numbers, None of others."""
+    arrays = elements
+    if dtypes is None:
+        arrays = _arrays_of_numbers(elements)
         dtypes = dtypes_of(arrays)
     stacked, lengths = _stack(elements, arrays, np.result_type(*map(_float_type, dtypes)))
     return Sequences(
@@ -209,7 +208,18 @@ def _from_elements(elements: list) -> Sequences:
     )
 
 
-def _stack(elements: list, arrays: list[NDArray], dtype: np.dtype) -> tuple[NDArray, NDArray]:
+def _arrays_of_numbers(elements: Sequence) -> list[NDArray]:
+    try:
+        arrays = [np.asarray(element) for element in elements]
+    except ValueError:
+        arrays = [_element_array(index, element) for index, element in enumerate(elements)]
+    if {dtype.kind for dtype in dtypes_of(arrays)} <= set("fiub"):
+        return arrays
+    _check_axes(elements, arrays)
+    return [_check_numbers(array, f"Sequence {index} of X") for index, array in enumerate(arrays)]
+
+
+def _stack(elements: Sequence, arrays: Sequence[NDArray], dtype: np.dtype) -> tuple[NDArray, NDArray]:
     """Return all time steps, and how many each sequence has. Only where something is wrong it is searched for."""
     try:
         lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
@@ -223,7 +233,7 @@ def _stack(elements: list, arrays: list[NDArray], dtype: np.dtype) -> tuple[NDAr
     return np.ascontiguousarray(stacked, dtype), lengths  # of Fortran-ordered arrays, NumPy makes such a whole
 
 
-def _check_axes(elements: list, arrays: list[NDArray]) -> None:
+def _check_axes(elements: Sequence, arrays: Sequence[NDArray]) -> None:
     """All sequences must have one axis, or all two, and a time step; ``elements`` is what the arrays were made of."""
     dims = [array.ndim for array in arrays]
     if not set(dims) <= {1, 2}:
@@ -246,7 +256,7 @@ def _check_axes(elements: list, arrays: list[NDArray]) -> None:
         )
 
 
-def _check_widths(arrays: list[NDArray]) -> None:
+def _check_widths(arrays: Sequence[NDArray]) -> None:
     """Sequences (T_i, F) must have one F, of at least 1."""
     widths = [array.shape[1] for array in arrays]
     if widths[0] == 0:
