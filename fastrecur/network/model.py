@@ -216,7 +216,7 @@ class Model:
             longest = int(sequences.lengths[start if by_length is None else by_length[start]])
             end = min(n, start + self._batch_size(longest, n_threads, last_only))
             rows = np.arange(start, end) if by_length is None else by_length[start:end]
-            n_steps = longest if self.stack.n_directions == 2 else PREDICT_STEPS * max(1, PREDICT_ROWS // len(rows))
+            n_steps = longest if self.stack.n_directions == 2 else self._piece_steps(len(rows), n_threads, last_only)
             yield Batch(sequences.values, rows, sequences.starts[rows], sequences.lengths[rows]), n_steps
             start = end
 
@@ -224,12 +224,22 @@ class Model:
         """Sequences of a batch of prediction, the longest of which has ``longest`` time steps."""
         if self.stack.n_directions == 2:
             return max(1, min(PREDICT_ROWS, PREDICT_WHOLE // longest))
+        a_step, a_row = self._held(last_only)
+        return max(PREDICT_ROWS, n_threads * PREDICT_NUMBERS // (min(longest, PREDICT_STEPS) * a_step + a_row))
+
+    def _piece_steps(self, n_rows, n_threads, last_only):
+        """Time steps of the first piece of so many sequences: of few ones more, up to the same number of numbers."""
+        a_step, a_row = self._held(last_only)
+        by_numbers = (n_threads * PREDICT_NUMBERS // n_rows - a_row) // a_step
+        return max(PREDICT_STEPS, min(by_numbers, PREDICT_STEPS * PREDICT_ROWS // n_rows))
+
+    def _held(self, last_only):
+        """Numbers that a piece holds of each time step of a sequence, and of each sequence."""
         padded = self.stack.padded
         a_step = self.n_features + padded * (self.stack.num_layers - last_only)
         if self.pooling is None:
             a_step += self.n_outputs
-        a_row = min(longest, PREDICT_STEPS) * a_step + 4 * padded  # h of three steps, c
-        return max(PREDICT_ROWS, n_threads * PREDICT_NUMBERS // a_row)
+        return a_step, 4 * padded  # h of three steps, c
 
     def pooled(self, sequences, n_threads):
         """What the head reads of each sequence: (n, D * H). Without ``pooling``, the last states."""

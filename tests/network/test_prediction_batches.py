@@ -99,15 +99,23 @@ def test_a_sequence_that_has_ended_is_not_read_on_and_the_others_are_for_longer(
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_of_few_sequences_more_time_steps_are_read_at_once(cell, packings, monkeypatch):
+@pytest.mark.parametrize(
+    ("n_numbers", "expected"),
+    [
+        (10_000, [[20, 20], [20, 10], [40], [10]]),  # two of the four rows: twice the steps
+        (1_300, [[14, 14], [14, 14], [14, 2], [28], [20]]),  # 650 a row: 128 of each, and 35 of each step
+        (0, [[10, 10], [10, 10], [10, 10], [20], [20], [20]]),
+    ],
+)
+def test_of_few_sequences_more_time_steps_are_read_at_once(cell, n_numbers, expected, packings, monkeypatch):
     model, sequences = make(cell, 1, [90, 30])
-    expected = model.outputs(sequences, 1)
+    outputs = model.outputs(sequences, 1)
     packings.clear()
-    monkeypatch.setattr(module, "PREDICT_NUMBERS", 0)
+    monkeypatch.setattr(module, "PREDICT_NUMBERS", n_numbers)
     monkeypatch.setattr(module, "PREDICT_ROWS", 4)
     monkeypatch.setattr(module, "PREDICT_STEPS", 10)
-    np.testing.assert_array_equal(model.outputs(sequences, 1), expected)
-    assert [list(lengths) for lengths in packings] == [[20, 20], [20, 10], [40], [10]]
+    np.testing.assert_array_equal(model.outputs(sequences, 1), outputs)
+    assert [list(lengths) for lengths in packings] == expected
 
 
 @pytest.mark.parametrize(("filled", "expected"), [(False, [[3, 3], [3], [2]]), (True, [[3, 3], [5]])])

@@ -109,7 +109,7 @@ class DeviceModel(Model):
 
     def _pooled(self, sequences, n_threads):
         """What the head reads of each batch, a device array (B, D * padded H), with the places of its sequences."""
-        for batch, n_steps in self._batches(sequences):
+        for batch, n_steps in self._batches(sequences, last_only=False):
             pool = self.pool_on_device(batch)
             for begin, _, trace in self.traces(batch, n_steps, self._inputs):
                 pool.add(trace, begin)
@@ -132,7 +132,7 @@ class DeviceModel(Model):
         """What ``of_states`` makes of the states (N, D * padded H) of each piece: (S, width), sequence by sequence."""
         out = np.empty((int(sequences.lengths.sum()), width), self.dtype)
         offsets = np.cumsum(sequences.lengths) - sequences.lengths
-        for batch, n_steps in self._batches(sequences):
+        for batch, n_steps in self._batches(sequences, last_only=False):
             for begin, piece, trace in self.traces(batch, n_steps, self._inputs):
                 rows = step_rows(piece._replace(starts=offsets[piece.rows] + begin), trace.places.packing)
                 out[rows] = runtime.to_host(of_states(self.stack.outputs(trace)))
