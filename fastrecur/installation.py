@@ -60,8 +60,7 @@ def warmup(cells: Sequence[str] = ("rnn", "lstm", "gru"), dtypes: Sequence[str] 
 
 def _use(estimator: type, labels: np.ndarray, dtype: str) -> None:
     """Fit and predict, on one thread and on several, in every form that Numba tells from others."""
-    # Work for several threads, more time steps than prediction takes in one piece, and enough to look for gradients
-    # that vanish.
+    # Work for several threads, and enough time steps to look for gradients that vanish.
     lengths = range(208, 144, -1)
     for n_threads, kept in ((1, np.float32), (None, np.float64)):
         options = {"batch_size": 64, "max_iter": 1, "dtype": dtype, "n_threads": n_threads}
@@ -71,7 +70,7 @@ def _use(estimator: type, labels: np.ndarray, dtype: str) -> None:
         getattr(model, "predict_proba", model.predict)(X)
         model.predict(frozen)
         for given in (np.float32, np.float64):
-            many = np.zeros((1024, 64, 8), given)  # so many that several threads pack them
+            many = np.zeros((1024, 80, 8), given)  # so many that several threads pack them, in pieces of 64 steps
             model.predict(many)
             many.flags.writeable = False
             model.predict(many)

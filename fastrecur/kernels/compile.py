@@ -11,7 +11,7 @@
 ``kernel``, ``SharedKernel``
     Entry points, of one thread and of several. Compiled at the first call for each set of argument types (importing
     the package compiles nothing), kept on disk, and free of the interpreter lock while they run. Python does not search
-    for cyclic garbage while one is compiled: that took a ninth of the first fit.
+    for cyclic garbage while one is compiled: that took a tenth of the first fit.
 
 All use ``error_model="numpy"``: Python's model tests every division for zero, which stops vectorisation. No
 fast-math flag is set: NaN and infinity stay what they are, and the bits of a sum do not depend on where it is

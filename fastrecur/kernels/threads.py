@@ -202,6 +202,11 @@ def row_shards(lengths, multiply_adds, n_threads):
     return np.unique(np.concatenate([[0], bounds, [n_rows]]))
 
 
+def may_go_together(n_rows, weights, n_threads):
+    """Whether several threads may take a batch together: see `team_shards`."""
+    return n_threads > 1 and (n_rows == 1 or weights.nbytes >= LARGE_WEIGHTS)
+
+
 def team_shards(lengths, weights, n_threads):
     """One share for each of the threads that take a batch together: 0, ..., their number.
 
@@ -209,7 +214,7 @@ def team_shards(lengths, weights, n_threads):
     some, unless the weights are `LARGE_WEIGHTS`.
     """
     n_rows = len(lengths)
-    if n_threads == 1 or (n_rows > 1 and weights.nbytes < LARGE_WEIGHTS):
+    if not may_go_together(n_rows, weights, n_threads):
         return None
     work = int(lengths.sum()) * weights.size
     n_threads = min(n_threads, work // WORTH_A_THREAD, n_rows * weights.size // WORTH_A_MEETING)

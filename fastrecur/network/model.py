@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,15 +36,15 @@ class Batch(NamedTuple):
     starts: Any
     lengths: Any
 
-    def pieces(self, n_steps, filled=False):
+    def pieces(self, n_steps, steps_of=None):
         """Pieces of ``n_steps`` time steps, behind the step at which each begins.
 
-        ``filled``: a piece of fewer sequences has more steps, so that it is about as large as the first.
+        ``steps_of``: time steps of the pieces behind the first, by the number of sequences that are so long.
         """
-        longest, rows_times_steps, begin = int(self.lengths[0]), n_steps * len(self.rows), 0
+        longest, begin = int(self.lengths[0]), 0
         while begin < longest:
-            if filled and begin > 0:
-                n_steps = rows_times_steps // int(np.count_nonzero(self.lengths > begin))
+            if steps_of is not None and begin > 0:
+                n_steps = steps_of(int(np.count_nonzero(self.lengths > begin)))
             yield begin, self if begin == 0 and n_steps >= longest else self.piece(begin, n_steps)
             begin += n_steps
 
@@ -171,7 +172,7 @@ class Model:
         )
 
     def walk(
-        self, batch, n_steps, workspace, n_threads, record=False, dropout=None, last_only=False, filled=False
+        self, batch, n_steps, workspace, n_threads, record=False, dropout=None, last_only=False, steps_of=None
     ):  # fmt: skip
         """`run` over a batch in `Batch.pieces`, the states carried from piece to piece.
 
@@ -185,7 +186,7 @@ class Model:
             Valid until the next piece.
         """
         longest, state = int(batch.lengths[0]), None
-        for begin, piece in batch.pieces(n_steps, filled):
+        for begin, piece in batch.pieces(n_steps, steps_of):
             if state is not None:
                 state = tuple(part[:, : len(piece.rows)] for part in state)
             drops = dropout and replace(dropout, step_offset=dropout.step_offset + begin)
@@ -216,7 +217,7 @@ class Model:
             longest = int(sequences.lengths[start if by_length is None else by_length[start]])
             end = min(n, start + self._batch_size(longest, n_threads, last_only))
             rows = np.arange(start, end) if by_length is None else by_length[start:end]
-            n_steps = longest if self.stack.n_directions == 2 else self._piece_steps(len(rows), n_threads, last_only)
+            n_steps = longest if self.stack.n_directions == 2 else self._piece_steps(n_threads, last_only, len(rows))
             yield Batch(sequences.values, rows, sequences.starts[rows], sequences.lengths[rows]), n_steps
             start = end
 
@@ -227,11 +228,13 @@ class Model:
         a_step, a_row = self._held(last_only)
         return max(PREDICT_ROWS, n_threads * PREDICT_NUMBERS // (min(longest, PREDICT_STEPS) * a_step + a_row))
 
-    def _piece_steps(self, n_rows, n_threads, last_only):
-        """Time steps of the first piece of so many sequences: of few ones more, up to the same number of numbers."""
+    def _piece_steps(self, n_threads, last_only, n_rows):
+        """Time steps of a piece of so many sequences: of few ones more, up to the same number of numbers."""
+        if last_only and threads.may_go_together(n_rows, self.stack.layers[-1][0].w, n_threads):
+            last_only = False  # then the states of all steps are kept
         a_step, a_row = self._held(last_only)
-        by_numbers = (n_threads * PREDICT_NUMBERS // n_rows - a_row) // a_step
-        return max(PREDICT_STEPS, min(by_numbers, PREDICT_STEPS * PREDICT_ROWS // n_rows))
+        left = n_threads * PREDICT_NUMBERS - n_rows * a_row
+        return max(PREDICT_STEPS, left // (n_rows * a_step + 8))  # 8: of the table of steps
 
     def _held(self, last_only):
         """Numbers that a piece holds of each time step of a sequence, and of each sequence."""
@@ -252,9 +255,11 @@ class Model:
         """The same batch by batch, with the places of its sequences."""
         workspace, pooling = Workspace(self.dtype), self.pooling or "last"
         last_only = pooling == "last"
+        steps_of = partial(self._piece_steps, n_threads, last_only)
         for batch, n_steps in self._batches(sequences, n_threads, last_only):
             pool = POOLINGS[pooling](self.stack, len(batch.rows), n_steps < batch.lengths[0])
-            for begin, _, trace in self.walk(batch, n_steps, workspace, n_threads, last_only=last_only, filled=True):
+            walk = self.walk(batch, n_steps, workspace, n_threads, last_only=last_only, steps_of=steps_of)
+            for begin, _, trace in walk:
                 pool.add(trace, begin)
             yield batch.rows, pool.pooled(batch.lengths)
 
@@ -291,8 +296,9 @@ class Model:
         """Every piece, with ``starts`` in a stack of these sequences alone, and its trace."""
         workspace = Workspace(self.dtype)
         offsets = np.cumsum(sequences.lengths) - sequences.lengths
+        steps_of = partial(self._piece_steps, n_threads, False)
         for batch, n_steps in self._batches(sequences, n_threads, last_only=False):
-            for begin, piece, trace in self.walk(batch, n_steps, workspace, n_threads, filled=True):
+            for begin, piece, trace in self.walk(batch, n_steps, workspace, n_threads, steps_of=steps_of):
                 yield piece._replace(starts=offsets[piece.rows] + begin), trace, workspace
 
     # --- streams -----------------------------------------------------------------------------------------------------

@@ -116,7 +116,8 @@ class Trace:
     def __init__(self, stack, packing, workspace, n_threads, record, between=False, recurrent=False, last_only=False):
         n_rows, n_packed = packing.n_rows, packing.n_packed
         self.packing, self.record = packing, record
-        self._workspace = weakref.proxy(workspace)  # which keeps traces: its memory is free when the last user has gone
+        # Which keeps traces: so its memory is free with its last user. The copy of a proxy is a workspace of its own.
+        self._workspace = weakref.proxy(workspace)
         self.between, self.recurrent, self.dropout = between, recurrent, None
         self.steps = [packing.steps(d) for d in range(stack.n_directions)]
         self.shards = [threads.row_shards(packing.lengths, layer[0].w.size, n_threads) for layer in stack.layers]

@@ -15,7 +15,7 @@ from fastrecur.network.cuda.buffers import Buffers
 from fastrecur.network.cuda.dropout import DeviceDropout
 from fastrecur.network.cuda.pooling import POOLINGS
 from fastrecur.network.cuda.stack import CudaStack
-from fastrecur.network.model import Model, step_rows
+from fastrecur.network.model import PREDICT_ROWS, Model, step_rows
 from fastrecur.network.workspace import Workspace
 
 
@@ -106,6 +106,10 @@ class DeviceModel(Model):
         for rows, pooled in self._pooled(sequences, n_threads):
             out[rows] = runtime.to_host(self._without_padding(pooled))
         return out
+
+    def _batch_size(self, longest, n_threads=1, last_only=True):
+        """See `Model._batch_size`: `PREDICT_ROWS` at most, for what more fill there are a CPU's caches."""
+        return min(PREDICT_ROWS, super()._batch_size(longest, n_threads, last_only))
 
     def _pooled(self, sequences, n_threads):
         """What the head reads of each batch, a device array (B, D * padded H), with the places of its sequences."""
