@@ -213,7 +213,7 @@ def _arrays_of_numbers(elements: Sequence) -> list[NDArray]:
         arrays = [np.asarray(element) for element in elements]
     except ValueError:
         arrays = [_element_array(index, element) for index, element in enumerate(elements)]
-    if {dtype.kind for dtype in dtypes_of(arrays)} <= set("fiub"):
+    if dtypes_of_numbers(arrays) is not None:
         return arrays
     _check_axes(elements, arrays)
     return [_check_numbers(array, f"Sequence {index} of X") for index, array in enumerate(arrays)]

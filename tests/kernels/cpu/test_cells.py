@@ -134,8 +134,7 @@ def forward(problems, dtype, n_threads=1, record=False, initial=True, dropout=No
     workspace = PoisonedWorkspace(stack.dtype)
     trace = stack.forward(x, Packing(p.lengths), workspace, n_threads, record, state, dropout=dropout)
     trace.workspace = workspace  # to which it refers weakly
-    h = trace.states[-1]
-    results = {"y": h[n_rows:, :, : stack.hidden_size].swapaxes(0, 1)}
+    results = {"y": trace.states[-1][n_rows:, :, : stack.hidden_size].swapaxes(0, 1)}
     results |= {f"final {name}": final for name, final in zip("hc", stack.final_states(trace), strict=False)}
     return {name: array.copy() for name, array in results.items()}, stack, names, trace
 
