@@ -70,6 +70,7 @@ def _panel_rows(cell, rows, p):
     tall, middle = tile_shape(TALL_2, 2), tile_shape(MIDDLE_2, 2)
     r = _tiles(cell, tall, 0, tall_rows(rows, tall, middle), p)
     r = _tiles(cell, middle, r, rows, p)
+    r = _tiles(cell, tile_shape(2, 2), r, rows, p)
     _tiles(cell, tile_shape(1, 2), r, rows, p)
 
 

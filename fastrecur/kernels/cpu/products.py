@@ -147,22 +147,6 @@ def _transposed_tiles(shape, r, rows, keep, out, out_stride, gates, w, w_stride,
 
 
 @inline
-def _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w, n_panels, width):
-    of_panel, tall_end = gates.panels * gates.width * width, tall_rows(rows, tall, middle)
-    # Where gates are asked for in parts, weights are not: both take dx a quarter longer.
-    far = n_panels * gates.panels * gates.width * 2 * VECTOR_BYTES >= FAR_WEIGHTS
-    far = far and not (gates.ahead > 0 and ASKED_IN > 1)
-    for q in range(n_panels):
-        to, panel, r = offset(out, q * width), offset(w, q * of_panel), 0
-        ask = Ask(offset(w, (q + 1) % n_panels * of_panel), 2 * VECTOR_BYTES // rows + 1)
-        if far:
-            r = _transposed_tiles(asking(tall), r, tall_end, keep, to, out_stride, gates, panel, width, ask)
-        r = _transposed_tiles(tall, r, tall_end, keep, to, out_stride, gates, panel, width, ask)
-        r = _transposed_tiles(middle, r, rows, keep, to, out_stride, gates, panel, width, ask)
-        _transposed_tiles(one, r, rows, keep, to, out_stride, gates, panel, width, ask)
-
-
-@inline
 def _transposed_row(shape, begin, keep, out, gates, w, n_panels, width, turn):
     """One row of several panels of outputs at once, for independent sums; returns the first panel left over."""
     panel, count = gates.panels * gates.width * width, (n_panels - begin) // len(shape)
@@ -175,6 +159,31 @@ def _transposed_row(shape, begin, keep, out, gates, w, n_panels, width, turn):
             acc = panel_dot(acc, offset(gates.data, p * gates.panel_stride), 1, piece, panel, width, gates.width)
         tile_store(acc, target, width)
     return begin + len(shape) * count
+
+
+@inline
+def _transposed_panels(tall, middle, one, rows, keep, out, out_stride, gates, w, n_panels, width):
+    """`transposed_product` in tiles; rows that none takes together with others go through two panels at once."""
+    of_panel, tall_end = gates.panels * gates.width * width, tall_rows(rows, tall, middle)
+    # Where gates are asked for in parts, weights are not: both take dx a quarter longer.
+    far = n_panels * gates.panels * gates.width * 2 * VECTOR_BYTES >= FAR_WEIGHTS
+    far = far and not (gates.ahead > 0 and ASKED_IN > 1)
+    each_k = 2 * VECTOR_BYTES // rows + 1 if far else 0
+    for q in range(n_panels):
+        to, panel, r = offset(out, q * width), offset(w, q * of_panel), 0
+        ask = Ask(offset(w, of_panel * (q + 1 if q + 1 < n_panels else 0)), each_k)
+        if far:
+            r = _transposed_tiles(asking(tall), r, tall_end, keep, to, out_stride, gates, panel, width, ask)
+        r = _transposed_tiles(tall, r, tall_end, keep, to, out_stride, gates, panel, width, ask)
+        r = _transposed_tiles(middle, r, rows, keep, to, out_stride, gates, panel, width, ask)
+        if q % 2 == 1:
+            while r < rows:
+                data, row = offset(gates.data, r * gates.row_stride), offset(out, r * out_stride)
+                dz = Gates(data, gates.row_stride, gates.panels, gates.panel_stride, gates.width, 0)
+                _transposed_row(tile_shape(2, 2), q - 1, keep, row, dz, w, q + 1, width, 0)
+                r += 1
+        elif q + 1 == n_panels:
+            _transposed_tiles(one, r, rows, keep, to, out_stride, gates, panel, width, ask)
 
 
 @inline

@@ -14,7 +14,7 @@ from numba.extending import overload
 from fastrecur.kernels.compile import in_registers, inline, merged
 from fastrecur.kernels.cpu.products import FAR, Inputs, in_turn, tile_features
 from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch_to_write, store
-from fastrecur.kernels.cpu.target import FAR_WEIGHTS, LARGE_WEIGHTS, VECTOR_BYTES
+from fastrecur.kernels.cpu.target import FAR_WEIGHTS, LARGE_WEIGHTS, TALL_4, VECTOR_BYTES
 from fastrecur.kernels.cpu.tile import asks, tile_dot, tile_dot_asking, tile_load, tile_store
 from fastrecur.kernels.steps import AT, BEFORE, CARRIED, ROWS
 
@@ -161,6 +161,13 @@ def goes_ahead(shards, w):
 
 
 @inline
+def rows_alone(rows, net):
+    """How many of ``rows`` rows no tile takes together with others: 1 of an odd number, or 0, where tiles are even."""
+    tall = TALL_4 if net.width == 4 * net.units else 2
+    return rows % 2 if tall % 2 == 0 or rows == 1 else 0
+
+
+@inline
 def steps_ahead(n_rows):
     """Time steps whose features are multiplied ahead of the recurrence."""
     return AHEAD_STEPS if n_rows <= FEW_ROWS else max(1, LARGE_ROWS // n_rows)
@@ -271,19 +278,28 @@ def tile_hidden(shape, acc, r, p):
 
 @merged
 def forward_step(cell, net, rows, base, row, before, after, c_before, c_after, first, last, turn):
-    """The panels ``first..last`` of ``rows`` rows of a step; up to `ROWS_IN_TURN` take them `in_turn`."""
-    turn, n_pairs = turn if rows <= ROWS_IN_TURN else 0, 0
-    if rows == 1:
-        n_pairs = (last - first) // 2
-        z_panel = net.gates_panel if net.gates_panel > 0 else net.gates_width
-        w_panel = net.n_inputs * net.width
+    """The panels ``first..last`` of ``rows`` rows of a step; up to `ROWS_IN_TURN` take them `in_turn`.
+
+    A row that no tile takes together with others goes through two panels at once.
+    """
+    turn, n_pairs, alone = turn if rows <= ROWS_IN_TURN else 0, (last - first) // 2, rows_alone(rows, net)
+    z_panel = net.gates_panel if net.gates_panel > 0 else net.gates_width
+    w_panel, others = net.n_inputs * net.width, rows - alone
+    if others > 0:
+        for k in range(last - first):
+            p = first + in_turn(k, last - first, turn)
+            n = others if k < 2 * n_pairs else rows
+            panel_rows(cell, n, _panel(net, n, p, base, row, before, after, c_before, c_after))
+            if alone == 1 and k % 2 == 1:
+                r = others
+                panel = _panel(net, 1, p - 1, base, row + r, before + r, after + r, c_before + r, c_after + r)
+                panel_pair(cell, panel, w_panel, z_panel)
+    else:
         for k in range(n_pairs):
             p = first + 2 * in_turn(k, n_pairs, turn)
             panel_pair(cell, _panel(net, 1, p, base, row, before, after, c_before, c_after), w_panel, z_panel)
-    first += 2 * n_pairs
-    for k in range(last - first):
-        p = first + in_turn(k, last - first, turn)
-        panel_rows(cell, rows, _panel(net, rows, p, base, row, before, after, c_before, c_after))
+        for p in range(first + 2 * n_pairs, last):
+            panel_rows(cell, 1, _panel(net, 1, p, base, row, before, after, c_before, c_after))
 
 
 @inline

@@ -29,7 +29,7 @@ def check_rows_alone(layer, n_rows, n_steps):
             np.testing.assert_array_equal(one[0], all_rows[row])
 
 
-@pytest.mark.parametrize("n_rows", [2, 3, 5])
+@pytest.mark.parametrize("n_rows", [2, 3, 5, 15])  # of 3 and 15, tiles leave one to three over
 @pytest.mark.parametrize("n_hidden", [16, 40, 100, 144])  # 1 to 18 panels of 8, 16 or 32 units
 @pytest.mark.parametrize("cls", [RNN, LSTM, GRU])
 def test_few_rows_read_the_panels_up_and_down(cls, n_hidden, n_rows):
