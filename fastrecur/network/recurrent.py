@@ -66,7 +66,7 @@ class _Direction:
         if self._transposed_hidden.size == 0:
             shape = self.hidden_width // self.pair, self.layout.hidden.size, self.pair
             self._transposed_hidden = panels.aligned_empty(shape, self.dtype)
-            panels.pack_transposed(self.arrays(parameters)[1], self.layout.hidden, 1, self._transposed_hidden)
+            self.pack(parameters)
         return self._transposed_hidden
 
     def transposed_inputs(self, parameters):

@@ -176,6 +176,20 @@ def test_the_search_for_garbage_rests_while_a_kernel_is_compiled_and_is_as_befor
     assert listener.seen == [before, False]
 
 
+@pytest.mark.parametrize("decorator", [policy.inline, policy.in_registers])
+def test_a_piece_is_compiled_once_for_all_constants_that_it_is_called_with(decorator, monkeypatch):
+    @decorator
+    def half(x):
+        return x // 2
+
+    def all_halves(x):
+        return half(0) + half(8) + half(x)
+
+    monkeypatch.setattr(policy, "cache_directory", lambda: None)
+    assert policy.kernel(all_halves)(6) == 7
+    assert list(half.overloads) == [(numba.types.intp,)]
+
+
 def test_without_jit_there_is_no_cache_and_python_runs():
     script = """
 from fastrecur.kernels.steps import _fill_steps, step_table
