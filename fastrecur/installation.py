@@ -72,6 +72,7 @@ def _use(estimator: type, labels: np.ndarray, dtype: str) -> None:
         for given in (np.float32, np.float64):
             many = np.zeros((1024, 80, 8), given)  # so many that several threads pack them, in pieces of 64 steps
             model.predict(many)
+            model.predict(list(many))
             many.flags.writeable = False
             model.predict(many)
         model.predict_step(frozen[:1, 0], model.initial_state())

@@ -80,6 +80,16 @@ def pointer(typingctx, array):
 
 
 @intrinsic
+def pointer_to(typingctx, address, like):
+    """Pointer of the type of ``like`` to an address of the memory."""
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return like(types.intp, like), codegen
+
+
+@intrinsic
 def offset(typingctx, base, count):
     """The pointer ``count`` numbers further on."""
 

@@ -1,0 +1,95 @@
+"""Lists of arrays against `numpy.concatenate`; what is no such list is left to NumPy, and to its errors."""
+
+import numpy as np
+import pytest
+
+from fastrecur import sequences
+from fastrecur.kernels.cpu import lists
+from fastrecur.kernels.cpu.lists import stack_arrays
+
+LENGTHS = 3, 1, 7, 200, 2, 1, 1, 5, 30, 4, 1, 2, 6, 9, 1, 1, 8, 3, 2, 1, 400
+
+
+def make(lengths=LENGTHS, shape=(3,), dtype="float32"):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(length, *shape)).astype(dtype) for length in lengths]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (1,), (12,)])
+@pytest.mark.parametrize("n", [1, 2, 5, 20, 21])
+def test_all_rows_in_their_order_and_how_many_each_array_has(n, shape, dtype):
+    arrays = make(LENGTHS[-n:], shape, dtype)
+    arrays[0].flags.writeable = False
+    out, lengths = stack_arrays(arrays, np.dtype(dtype))
+    np.testing.assert_array_equal(out, np.concatenate(arrays).reshape(-1, *shape or (1,)))
+    assert (out.dtype, lengths.tolist()) == (dtype, list(LENGTHS[-n:]))
+
+
+def unaligned():
+    return np.frombuffer(bytes(25), np.uint8)[1:].view(np.float32).reshape(2, 3)
+
+
+OTHERS = {
+    "strided": np.zeros((4, 6), np.float32)[:, ::2],
+    "Fortran-ordered": np.zeros((4, 3), np.float32, "F"),
+    "unaligned": unaligned(),
+    "without axes": np.float32(1.0) + np.zeros((), np.float32),
+    "of one axis": np.zeros(4, np.float32),
+    "of three axes": np.zeros((4, 3, 1), np.float32),
+    "without rows": np.zeros((0, 3), np.float32),
+    "without columns": np.zeros((4, 0), np.float32),
+    "of other columns": np.zeros((4, 4), np.float32),
+}
+
+
+@pytest.mark.parametrize("place", [0, 2, -1])
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
+def test_one_array_that_does_not_fit_is_enough(other, place):
+    arrays = make()
+    arrays[place] = np.asarray(other)
+    assert stack_arrays(arrays, np.dtype("float32")) is None
+
+
+def test_arrays_without_axes_or_of_three_are_left_alone():
+    for array in (np.array(1.0), np.zeros((2, 3, 4))):
+        assert stack_arrays([array] * 20, np.dtype("float64")) is None
+
+
+def checked(X):
+    """What `check_sequences` makes of X, or its error."""
+    try:
+        found = sequences.check_sequences(X)
+    except (TypeError, ValueError) as error:
+        return type(error), str(error)
+    return found.values.dtype, found.values.tolist(), found.starts.tolist(), found.lengths.tolist(), found.scalar_steps
+
+
+BAD = {
+    "float64 among float32": np.zeros((4, 3)),
+    "integers": np.zeros((4, 3), int),
+    "the other byte order": np.ones((4, 3), np.dtype("float32").newbyteorder()),
+    "NaN": np.full((4, 3), np.nan, np.float32),
+    "a list": [[1.0, 2.0, 3.0]],
+    "a masked array": np.ma.masked_equal(np.zeros((4, 3), np.float32), 1.0),
+    "a number": np.float32(1.0),
+}
+
+
+@pytest.mark.parametrize("one", [*OTHERS.values(), *BAD.values()], ids=[*OTHERS, *BAD])
+@pytest.mark.parametrize("container", [list, tuple])
+def test_sequences_are_what_numpy_makes_of_them(container, one, monkeypatch):
+    several = container(make()), container([*make(), one]), container(make(shape=()))
+    expected = [checked(X) for X in several]
+    asked = []
+    monkeypatch.setattr(sequences, "_MANY", 1)
+    monkeypatch.setattr(sequences, "stack_arrays", lambda *given: asked.append(given) or stack_arrays(*given))
+    assert [checked(X) for X in several] == expected
+    assert len(asked) >= 2
+
+
+def test_memory_that_is_laid_out_in_another_way_is_not_read(monkeypatch):
+    assert lists._can_be_read()
+    monkeypatch.setattr(lists, "_N_AXES", 0)
+    monkeypatch.setattr(lists, "_can_be_read", lists._can_be_read.__wrapped__)
+    assert stack_arrays(make(), np.dtype("float32")) is None
