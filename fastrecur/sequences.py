@@ -80,7 +80,7 @@ def check_sequences(X: Any, *, estimator: Any | None = None, reset: bool = True,
         ...
     ValueError: X contains NaN: sequence 1, step 0, feature 0. Impute the value, or leave the time step out.
     """
-    elements, frame = tuple(X) if isinstance(X, list) else X, None  # which no other thread changes meanwhile
+    elements, frame = tuple(X) if isinstance(X, list | tuple) else X, None  # which nobody changes meanwhile
     dtypes = dtypes_of_numbers(elements)
     if dtypes is None:
         refuse_masked(X, "X")

@@ -165,8 +165,8 @@ class _Compiler(Compiler):
                 gc.enable()
 
 
-def _compiled(function, cache, **options):
-    dispatcher = numba.njit(function, error_model="numpy", nogil=True, pipeline_class=_Compiler, **options)
+def _compiled(function, cache, nogil=True, **options):
+    dispatcher = numba.njit(function, error_model="numpy", nogil=nogil, pipeline_class=_Compiler, **options)
     if not numba.config.DISABLE_JIT and cache_directory() is not None:
         dispatcher._cache = cache(function)
     return dispatcher
@@ -175,6 +175,11 @@ def _compiled(function, cache, **options):
 def kernel(function):
     """Decorate an entry point: see the module's docstring."""
     return _compiled(function, _Cache)
+
+
+def locked_kernel(function):
+    """The same, but no other Python thread runs meanwhile."""
+    return _compiled(function, _Cache, nogil=False)
 
 
 class SharedKernel:

@@ -61,7 +61,7 @@ RECURRENT |= {
 
 def entry_points():
     """The jitted functions that Python calls."""
-    return {name: function for name, function in dispatchers().items() if function.targetoptions.get("nogil")}
+    return {name: function for name, function in dispatchers().items() if "nogil" in function.targetoptions}
 
 
 # --- import ----------------------------------------------------------------------------------------------------------

@@ -16,35 +16,35 @@ import sys
 import numba
 import numpy as np
 
-from fastrecur.kernels.compile import kernel
+from fastrecur.kernels.compile import kernel, locked_kernel
 from fastrecur.kernels.cpu.simd import copy, offset, pointer, pointer_to, prefetch
 
-#: Words of 8 bytes behind the head of any Python object and the address of the numbers: how many axes there are (4
-#: bytes), where the shape lies, flags (4 bytes).
-_N_AXES, _SHAPE, _FLAGS = 1, 2, 6
+#: Words of 8 bytes of an array, counted from the end of what every Python object begins with: the address of its
+#: numbers, how many axes it has (4 bytes), the addresses of its shape and of its dtype, flags (4 bytes).
+_NUMBERS, _AXES, _SHAPE, _DTYPE, _FLAGS = 0, 1, 2, 5, 6
 _FOUR_BYTES = 2**32 - 1
 
 #: Flags of arrays whose rows lie one behind another, C-contiguous and aligned.
 _PLAIN = 0x101
 
 #: Columns of `read_heads`.
-ADDRESS, N_AXES, ROWS, WIDTH, FLAGS = range(5)
+ADDRESS, N_AXES, ROWS, WIDTH, DTYPE, FLAGS = range(6)
 
-#: Arrays whose heads, whose shapes and whose numbers are asked for ahead; and bytes of these at most.
+#: How many arrays ahead heads, shapes and numbers are asked for, and how many bytes of the numbers at most.
 _HEADS_AHEAD, _SHAPES_AHEAD, _ARRAYS_AHEAD, _ASKED = 16, 8, 2, 4096
 
 
-@kernel
+@locked_kernel  # who assigns to the shape of an array frees what is read here
 def read_heads(addresses, first, out):
-    """Read the heads of arrays: the columns of ``out`` receive `ADDRESS`, `N_AXES`, `ROWS`, `WIDTH` and `FLAGS`.
+    """Read the heads of arrays: the columns of ``out`` receive `ADDRESS`, `N_AXES`, `ROWS`, `WIDTH`, `DTYPE`, `FLAGS`.
 
     Parameters
     ----------
     addresses : int64 array of shape (n,)
         Of arrays (`id`), which somebody else keeps alive.
     first : int
-        Words of the head of any Python object.
-    out : int64 array of shape (n, 5)
+        Words that every Python object begins with.
+    out : int64 array of shape (n, 6)
     """
     n, like = len(addresses), pointer(addresses)
     for i in range(n):
@@ -53,8 +53,9 @@ def read_heads(addresses, first, out):
         if i + _SHAPES_AHEAD < n:
             prefetch(pointer_to(pointer_to(addresses[i + _SHAPES_AHEAD], like)[first + _SHAPE], like), 0, 2)
         head = pointer_to(addresses[i], like)
-        n_axes, shape = head[first + _N_AXES] & _FOUR_BYTES, pointer_to(head[first + _SHAPE], like)
-        out[i, ADDRESS], out[i, N_AXES], out[i, FLAGS] = head[first], n_axes, head[first + _FLAGS] & _FOUR_BYTES
+        n_axes, shape = head[first + _AXES] & _FOUR_BYTES, pointer_to(head[first + _SHAPE], like)
+        out[i, ADDRESS], out[i, N_AXES] = head[first + _NUMBERS], n_axes
+        out[i, DTYPE], out[i, FLAGS] = head[first + _DTYPE], head[first + _FLAGS] & _FOUR_BYTES
         out[i, ROWS], out[i, WIDTH] = 0, 1
         if n_axes > 0:  # else there is no shape
             out[i, ROWS] = shape[0]
@@ -80,23 +81,25 @@ def stack_arrays(arrays, dtype):
 
     Parameters
     ----------
-    arrays : list or tuple of n arrays of ``dtype``
-        Of the class `numpy.ndarray` itself. Nobody may change the list meanwhile.
+    arrays : list or tuple, not a subclass, of n arrays
+        Of the class `numpy.ndarray` itself. No other thread may change the list or resize an array meanwhile.
     dtype : dtype
         float32 or float64 in the machine's byte order.
 
     Returns
     -------
     (array of shape (S, F), int64 array of shape (n,)) or None
-        All rows, and how many each array has. None if the arrays are not contiguous, if they do not have one or two
-        axes, all the same number, one F and a row each, or if their memory cannot be read.
+        All rows, and how many each array has. None if the arrays are not contiguous, do not share one dtype object that
+        equals ``dtype``, do not have one or two axes, all the same number, one F of at least 1 and a row each, or if
+        their memory cannot be read.
     """
     if not _can_be_read():
         return None
-    heads = _heads(arrays)
+    heads, found = _heads(arrays), arrays[0].dtype
     n_axes, width = heads[0, N_AXES], heads[0, WIDTH]
     fits = (heads[:, N_AXES] == n_axes) & (heads[:, WIDTH] == width) & (heads[:, ROWS] > 0)
-    if not 1 <= n_axes <= 2 or width == 0 or not fits.all() or (heads[:, FLAGS] & _PLAIN != _PLAIN).any():
+    fits &= (heads[:, FLAGS] & _PLAIN == _PLAIN) & (heads[:, DTYPE] == id(found))
+    if found != dtype or not 1 <= n_axes <= 2 or width == 0 or not fits.all():
         return None
     out = np.empty((int(heads[:, ROWS].sum()), int(width)), dtype)
     copy_rows(heads, out)
@@ -104,7 +107,7 @@ def stack_arrays(arrays, dtype):
 
 
 def _heads(arrays):
-    heads = np.empty((len(arrays), 5), np.int64)
+    heads = np.empty((len(arrays), 6), np.int64)
     read_heads(np.fromiter(map(id, arrays), np.int64, len(arrays)), object.__basicsize__ // 8, heads)
     return heads
 
@@ -117,7 +120,7 @@ def _can_be_read():
     whole, part = np.zeros((3, 5)), np.zeros((4, 6), np.float32)[1:3, 2:]
     for array in (whole, part):  # at first without following the address of the shape
         words = (ctypes.c_int64 * 2).from_address(id(array) + object.__basicsize__)
-        if words[0] != array.ctypes.data or words[_N_AXES] & _FOUR_BYTES != array.ndim:
+        if words[_NUMBERS] != array.ctypes.data or words[_AXES] & _FOUR_BYTES != array.ndim:
             return False
-    known = [[array.ctypes.data, 2, *array.shape, array.flags.num] for array in (whole, part)]
+    known = [[array.ctypes.data, 2, *array.shape, id(array.dtype), array.flags.num] for array in (whole, part)]
     return _heads([whole, part]).tolist() == known
