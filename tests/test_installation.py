@@ -23,7 +23,7 @@ def entry_points():
     for info in pkgutil.walk_packages(fastrecur.kernels.__path__, "fastrecur.kernels."):
         for both in vars(importlib.import_module(info.name)).values():
             for f in (getattr(both, "alone", both), getattr(both, "shared", None)):
-                if isinstance(f, Dispatcher) and f.targetoptions.get("nogil"):
+                if isinstance(f, Dispatcher) and "nogil" in f.targetoptions:
                     yield f
 
 warnings.simplefilter("ignore")

@@ -241,7 +241,7 @@ for info in pkgutil.walk_packages(fastrecur.kernels.__path__, "fastrecur.kernels
     for name, both in vars(importlib.import_module(info.name)).items():
         kernels = {name: getattr(both, "alone", both), name + "-shared": getattr(both, "shared", None)}
         for name, f in kernels.items():
-            if isinstance(f, Dispatcher) and f.targetoptions.get("nogil") and f.py_func.__module__ == info.name:
+            if isinstance(f, Dispatcher) and "nogil" in f.targetoptions and f.py_func.__module__ == info.name:
                 print(name, sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()), len(f.overloads))
 """
 
