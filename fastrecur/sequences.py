@@ -22,9 +22,6 @@ from fastrecur.stacked import Sequences
 
 __all__ = ["Sequences", "array_or_elements", "check_sequences"]
 
-#: Arrays of a list that are put together by a kernel of their own, which takes 0.4 s to compile.
-_MANY = 1000
-
 _FORMS = "an array (n, T, F), an array or DataFrame (n, T), or a list of (T_i, F) or (T_i,) arrays"
 
 
@@ -204,8 +201,7 @@ def _from_elements(elements: Sequence, dtypes: set[np.dtype] | None) -> Sequence
         arrays = _arrays_of_numbers(elements)
         dtypes = dtypes_of(arrays)
     dtype = np.result_type(*map(_float_type, dtypes))
-    both = stack_arrays(arrays, dtype) if len(arrays) >= _MANY and dtypes == {dtype} else None
-    stacked, lengths = both or _stack(elements, arrays, dtype)
+    stacked, lengths = stack_arrays(arrays, dtype) or _stack(elements, arrays, dtype)
     return Sequences(
         values=stacked.reshape(len(stacked), -1),
         starts=np.cumsum(lengths) - lengths,

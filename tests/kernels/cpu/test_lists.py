@@ -1,5 +1,7 @@
 """Lists of arrays against `numpy.concatenate`; what is no such list is left to NumPy, and to its errors."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,12 @@ from fastrecur.kernels.cpu import lists
 from fastrecur.kernels.cpu.lists import stack_arrays
 
 LENGTHS = 3, 1, 7, 200, 2, 1, 1, 5, 30, 4, 1, 2, 6, 9, 1, 1, 8, 3, 2, 1, 400
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Lists as short as those here are put together."""
+    monkeypatch.setattr(lists, "MANY", 1)
 
 
 def make(lengths=LENGTHS, shape=(3,), dtype="float32"):
@@ -80,9 +88,11 @@ BAD = {
 @pytest.mark.parametrize("container", [list, tuple])
 def test_sequences_are_what_numpy_makes_of_them(container, one, monkeypatch):
     several = container(make()), container([*make(), one]), container(make(shape=()))
-    expected = [checked(X) for X in several]
-    monkeypatch.setattr(sequences, "_MANY", 1)
-    assert [checked(X) for X in several] == expected
+    found = [checked(X) for X in several]
+    monkeypatch.setattr(lists, "MANY", 1000)
+    assert found == [checked(X) for X in several]
+    assert stack_arrays(several[0], np.dtype("float32")) is None
+    monkeypatch.setattr(lists, "MANY", len(LENGTHS))
     assert stack_arrays(several[0], np.dtype("float32")) is not None
 
 
@@ -98,8 +108,7 @@ class Lazy(tuple):
         return np.full((5, 3), tuple.__getitem__(self, k), np.float32)
 
 
-def test_arrays_that_a_container_makes_as_they_are_asked_for_are_kept(monkeypatch):
-    monkeypatch.setattr(sequences, "_MANY", 1)
+def test_arrays_that_a_container_makes_as_they_are_asked_for_are_kept():
     found = sequences.check_sequences(Lazy(range(200)))
     np.testing.assert_array_equal(found.values[:, 0], np.repeat(np.arange(200.0), 5))
 
@@ -108,6 +117,10 @@ def test_dtypes_must_be_one_object():
     """Of an equal one that came out of a pickle nothing is known without asking Python."""
     arrays = make()
     assert stack_arrays(arrays, np.dtype("float64")) is None
+    arrays[3] = pickle.loads(pickle.dumps(arrays[3]))
+    assert stack_arrays(arrays, np.dtype("float32")) is None
+    expected = np.concatenate(arrays)
+    np.testing.assert_array_equal(sequences.check_sequences(arrays).values, expected)
     arrays[3] = arrays[3].view(np.int32)
     assert stack_arrays(arrays, np.dtype("float32")) is None
 
