@@ -68,16 +68,16 @@ class _StateFlow(Gradient):
             stack._pad_state_gradient(packing, stack._by_direction(dlast), back.dh)
             if stack.has_cell_state:
                 stack._pad_state_gradient(packing, None, back.dc)
-            dy = stack._nothing if dy is None else dy
+            above = stack.above(dy)
             for k in range(stack.num_layers - 1, self._layer, -1):
                 for direction in stack.layers[k]:
-                    stack._gate_gradient(direction, trace, back, dy)
+                    stack._gate_gradient(direction, trace, back, above)
                     stack._input_gradient(direction, back)
-                dy = back.dx[k]
+                above = stack.above(back.dx[k])
             for direction in stack.layers[self._layer]:
-                self._state_gradient(direction, piece, trace, back, dy)
+                self._state_gradient(direction, piece, trace, back, above)
 
-    def _state_gradient(self, direction, piece, trace, back, dy):
+    def _state_gradient(self, direction, piece, trace, back, above):
         stack, n_rows = self.model.stack, trace.packing.n_rows
         key, d, k = direction.index, direction.direction, direction.layer
         common, gates, dh = (back.hidden[key], trace.steps[d], trace.states[k], d), back.gates[key], back.dh[key]
@@ -85,12 +85,12 @@ class _StateFlow(Gradient):
         found = [self._workspace.take("dh of all steps", *shape)]
         mask, shards = trace.masks[key], back.row_shards[key]
         if stack.cell == "rnn":
-            flow.rnn_flow(*common, gates, dy, dh, stack.relu, mask, *found, shards)
+            flow.rnn_flow(*common, gates, *above, dh, stack.relu, mask, *found, shards)
         elif stack.cell == "gru":
-            flow.gru_flow(*common, gates, dy, dh, dh, mask, *found, shards)
+            flow.gru_flow(*common, gates, *above, dh, dh, mask, *found, shards)
         else:
             found.append(self._workspace.take("dc of all steps", *shape))
-            flow.lstm_flow(*common, trace.cells[key], gates, dy, dh, back.dc[key], mask, *found, shards)
+            flow.lstm_flow(*common, trace.cells[key], gates, *above, dh, back.dc[key], mask, *found, shards)
         rows = step_rows(piece, trace.packing)
         for gradients, norms in zip(found, self.norms, strict=False):
             flow.row_norms(gradients, n_rows, rows, stack.hidden_size, norms[d])
@@ -103,11 +103,11 @@ class _InputFlow(_StateFlow):
         super().__init__(model, targets, n_threads, 0, 0)
         self.dx = np.empty((n_rows, model.n_features), model.dtype)
 
-    def _state_gradient(self, direction, piece, trace, back, dy):
+    def _state_gradient(self, direction, piece, trace, back, above):
         stack = self.model.stack
         if direction.direction == 0:
             back.dx[0] = self._workspace.take("dx of the first layer", *stack.dx_shape(trace.packing))
-        stack._gate_gradient(direction, trace, back, dy)
+        stack._gate_gradient(direction, trace, back, above)
         stack._input_gradient(direction, back)
         if direction.direction == stack.n_directions - 1:
             self.dx[step_rows(piece, trace.packing)] = back.dx[0][:, 0, : self.model.n_features]

@@ -210,11 +210,12 @@ class Layer:
         trace, (n_rows, n_steps, n_features) = self._trace
         packing, width = trace.packing, self.n_directions * self.hidden_size
         dstate, n_threads = self._check_state("dstate", dstate, n_rows), threads.resolve_threads(self.n_threads)
+        places = None
         if dy is not None:
-            dy = self._pad_gradient(dy, packing, (n_rows, n_steps, width), n_threads)
+            dy, places = self._gradient_rows(dy, packing, (n_rows, n_steps, width))
         self._trace = None
         packed_dx = self._room(self._stack.dx_shape(packing)) if need_dx else None
-        padded = self._stack.backward(trace, self._grads, n_threads, dy, dstate, packed_dx)
+        padded = self._stack.backward(trace, self._grads, n_threads, dy, dstate, packed_dx, places=places)
         trace.release()
         dinitial = tuple(packing.unsorted(gradient)[:, :, : self.hidden_size].copy() for gradient in padded)
         if packed_dx is None:
@@ -341,18 +342,13 @@ class Layer:
         """Whether an array (B, T, F) lies in memory as the packed batch does: time-major and without padding."""
         return packing.fills(array.shape[1]) and array.dtype == self.dtype and _is_time_major(array)
 
-    def _pad_gradient(self, dy, packing, shape, n_threads):
-        """Gradient of y (B, T, D * H) as packed and padded rows (N, D, padded H): a view where its memory allows."""
-        dy = validation.as_array("dy", dy)
-        padded, width = (packing.n_packed, self.n_directions, self._stack.padded), shape[2]
-        if dy.shape == shape and self.hidden_size == self._stack.padded and self._is_packed(dy, packing):
-            return dy.transpose(1, 0, 2).reshape(padded)
+    def _gradient_rows(self, dy, packing, shape):
+        """Gradient of y (B, T, D * H) as rows (S, D, H), copied only if need be, and where those of a sequence lie."""
         dy = validation.check_array_shape("dy", dy, shape, self.dtype)
-        out = self._workspace.take("dy", *padded)
-        given = _time_steps(dy, packing)
-        with threads.shares(packing.shards(width, n_threads)) as shards:
-            batches.gather_padded(*given, packing.steps(0), self.hidden_size, out, shards)
-        return out
+        if not _is_time_major(dy):
+            dy = np.require(dy, requirements=["C", "W"])
+        rows, starts, apart = _time_steps(dy, packing)
+        return rows.reshape(-1, self.n_directions, self.hidden_size), (starts, apart)
 
     def _outputs(self, h, packing, shape, n_threads):
         """(B, T, D * H): a view of the states ``h`` where their layout allows it."""

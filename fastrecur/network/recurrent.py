@@ -8,6 +8,9 @@ from fastrecur.kernels.cpu.weight_gradient import weight_gradient
 from fastrecur.network.parameters import BIASES, Parameters, suffix
 from fastrecur.network.workspace import TALL
 
+#: Where the rows of a packed dy lie: see the kernels.
+_PACKED = np.empty(0, np.int64), 0
+
 
 class _Direction:
     """One direction of one layer: its parameters as panels."""
@@ -269,7 +272,7 @@ class RecurrentStack:
                 parts[1][key, places] = cells[rows] if trace.record else cells
         return parts
 
-    def backward(self, trace, grads, n_threads=1, dy=None, dstate=None, dx=None, dlast=None):
+    def backward(self, trace, grads, n_threads=1, dy=None, dstate=None, dx=None, dlast=None, places=None):
         """Backpropagation through time, after `forward` with ``record``.
 
         Parameters
@@ -279,14 +282,16 @@ class RecurrentStack:
         grads : Parameters
             Added to.
         n_threads : int
-        dy : array of shape (N, D, padded H), optional
-            Gradient of the last layer's outputs.
+        dy : array of shape (S, D, H or padded H), optional
+            Gradient of the last layer's outputs: packed, or with ``places``.
         dstate : tuple of arrays of shape (L * D, B, H), optional
             Gradient of the final states, in the caller's order of rows; None in it means zero.
         dx : array of shape `dx_shape`, optional
             Receives the gradient of x.
         dlast : array of shape (B, D * H), optional
             Gradient of the last layer's final h alone: of `last_states`.
+        places : tuple of int64 array of shape (B,) and int, optional
+            Row of ``dy`` of each sequence's first time step, and rows from one time step of a sequence to its next.
 
         Returns
         -------
@@ -299,17 +304,21 @@ class RecurrentStack:
             self._pad_state_gradient(trace.packing, dstate[0] if dstate else self._by_direction(dlast), back.dh)
             if self.has_cell_state:
                 self._pad_state_gradient(trace.packing, dstate[1] if dstate else None, back.dc)
-            dy = self._nothing if dy is None else dy
+            above = self.above(dy, places)
             for k in range(self.num_layers - 1, -1, -1):
                 for direction in self.layers[k]:
-                    self._gate_gradient(direction, trace, back, dy)
+                    self._gate_gradient(direction, trace, back, above)
                     self._weight_gradient(direction, trace, back, grads)
                     if back.dx[k] is not None:
                         self._input_gradient(direction, back)
-                dy = back.dx[k]
+                above = self.above(back.dx[k])
                 if trace.between and k > 0:
-                    self._drop(trace, k, dy, dy, back.row_shards[self.layers[k][0].index])
+                    self._drop(trace, k, back.dx[k], back.dx[k], back.row_shards[self.layers[k][0].index])
         return (back.dh, back.dc) if self.has_cell_state else (back.dh,)
+
+    def above(self, dy, places=None):
+        """What comes from above as the kernels take it: dy, and where its rows lie."""
+        return (self._nothing if dy is None else dy, *(places or _PACKED))
 
     def _by_direction(self, dlast):
         """(B, D * H) as (D, B, H); of one direction as it is."""
@@ -327,32 +336,32 @@ class RecurrentStack:
             given = given.reshape(-1, packing.n_rows, self.hidden_size)
             out[-len(given) :, :, : self.hidden_size] = given if packing.equal else given[:, packing.order]
 
-    def _gate_gradient(self, direction, trace, back, dy):
+    def _gate_gradient(self, direction, trace, back, above):
         """The recurrence, backwards: gradients of the pre-activations, over the gates; ``dh``, ``dc`` in place."""
         key, d, k = direction.index, direction.direction, direction.layer
         if back.teams[k] is not None:
-            self._gate_gradient_together(direction, trace, back, dy)
+            self._gate_gradient_together(direction, trace, back, above)
             return
         common = back.hidden[key], trace.steps[d], trace.states[k], d
         shards = back.row_shards[key]
         gates, dh, rest = back.gates[key], back.dh[key], (trace.masks[key], shards)
         if self.cell == "rnn":
-            elman.rnn_backward.of(shards)(*common, gates, dy, dh, self.relu, *rest)
+            elman.rnn_backward.of(shards)(*common, gates, *above, dh, self.relu, *rest)
         elif self.cell == "gru":
-            gru.gru_backward.of(shards)(*common, gates, dy, dh, dh if back.kept is None else back.kept, *rest)
+            gru.gru_backward.of(shards)(*common, gates, *above, dh, dh if back.kept is None else back.kept, *rest)
         else:
-            lstm.lstm_backward.of(shards)(*common, trace.cells[key], gates, dy, dh, back.dc[key], *rest)
+            lstm.lstm_backward.of(shards)(*common, trace.cells[key], gates, *above, dh, back.dc[key], *rest)
 
-    def _gate_gradient_together(self, direction, trace, back, dy):
+    def _gate_gradient_together(self, direction, trace, back, above):
         key, d, k = direction.index, direction.direction, direction.layer
         common = back.hidden[key], trace.steps[d], trace.states[k], d
         gates, dh, rest = back.gates[key], back.dh[key], (team.new_meeting(len(back.teams[k]) - 1), back.teams[k])
         if self.cell == "rnn":
-            elman.rnn_backward_together(*common, gates, dy, dh, self.relu, *rest)
+            elman.rnn_backward_together(*common, gates, *above, dh, self.relu, *rest)
         elif self.cell == "gru":
-            gru.gru_backward_together(*common, gates, dy, dh, *rest)
+            gru.gru_backward_together(*common, gates, *above, dh, *rest)
         else:
-            lstm.lstm_backward_together(*common, trace.cells[key], gates, dy, dh, back.dc[key], *rest)
+            lstm.lstm_backward_together(*common, trace.cells[key], gates, *above, dh, back.dc[key], *rest)
 
     def _weight_gradient(self, direction, trace, back, grads):
         key, k, d = direction.index, direction.layer, direction.direction

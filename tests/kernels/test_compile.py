@@ -47,7 +47,7 @@ def dispatchers():
 
 #: The kernels of a recurrent layer's training; others serve the network around it.
 SHARED = {"rnn_forward", "rnn_backward", "lstm_forward", "lstm_backward", "gru_forward", "gru_backward"}
-SHARED |= {"weight_gradient", "input_gradient", "gather_steps", "scatter_steps", "gather_padded"}
+SHARED |= {"weight_gradient", "input_gradient", "gather_steps", "scatter_steps"}
 RECURRENT = SHARED | {f"{name}-shared" for name in SHARED}
 RECURRENT |= {"pack_layer", "pack_transposed", "_fill_steps"}
 RECURRENT |= {

@@ -34,13 +34,27 @@ def test_layout_of_x_does_not_matter(cell):
 
 
 @each_cell
+@pytest.mark.parametrize("n_hidden", [7, 32])
 @pytest.mark.parametrize("lengths", [None, [2, 6, 1, 3]])
-def test_layout_of_dy_does_not_matter(cell, lengths):
-    layer, x, dy = make(cell, 3, 7, bidirectional=True), normal(0, 4, 6, 3), normal(1, 4, 6, 14)
+def test_layout_of_dy_does_not_matter(cell, lengths, n_hidden):
+    layer, x, dy = make(cell, 3, n_hidden, bidirectional=True), normal(0, 4, 6, 3), normal(1, 4, 6, 2 * n_hidden)
     expected = run(layer, x, None, lengths, dy)
     time_major = np.ascontiguousarray(dy.swapaxes(0, 1)).swapaxes(0, 1)
     for view in (np.asfortranarray(dy), time_major, dy.tolist()):
         assert_same_bits(run(layer, x, None, lengths, view), expected)
+
+
+@pytest.mark.parametrize("lengths", [None, [2, 6, 1, 3]])
+def test_dy_is_read_where_it_lies(lengths, monkeypatch):
+    layer, x, dy, seen = make("lstm", 3, 7), normal(0, 4, 6, 3), normal(1, 4, 6, 7), []
+    time_major = np.ascontiguousarray(dy.swapaxes(0, 1)).swapaxes(0, 1)
+    backward = layer._stack.backward
+    monkeypatch.setattr(
+        layer._stack, "backward", lambda *given, **places: seen.append(given[3]) or backward(*given, **places)
+    )
+    for view in (dy, time_major):
+        run(layer, x, None, lengths, view)
+        assert np.shares_memory(seen.pop(), view)
 
 
 @pytest.mark.parametrize("time_major", [False, True])

@@ -111,27 +111,6 @@ def scatter_steps(packed, first, starts, steps, n_hidden, out, lengths, n_steps,
         _scatter_steps(packed, first, starts, steps, n_hidden, out, shards[s], shards[s + 1])
 
 
-@inline
-def _gather_padded(values, starts, apart, steps, n_hidden, out, begin, end):
-    n_directions, stride = out.shape[1:]
-    source, target = pointer(values), pointer(out)
-    for t in range(len(steps)):
-        for b in range(begin, min(end, steps[t, ROWS])):
-            dy, row = (starts[b] + t * apart) * n_directions * n_hidden, (steps[t, AT] + b) * n_directions * stride
-            for d in range(n_directions):
-                piece = offset(target, row + d * stride)
-                copy(piece, offset(source, dy + d * n_hidden), n_hidden)
-                for u in range(n_hidden, stride):
-                    piece[u] = 0.0
-
-
-@SharedKernel
-def gather_padded(values, starts, apart, steps, n_hidden, out, shards):
-    """As `gather_steps`: (S, D * n_hidden) values to rows of D pieces padded with zeros, ``out`` (N, D, stride)."""
-    for s in prange(len(shards) - 1):
-        _gather_padded(values, starts, apart, steps, n_hidden, out, shards[s], shards[s + 1])
-
-
 @kernel
 def copy_padded(source, order, out):
     """Rows ``order`` of ``source`` (B, H), padded with zeros: ``out`` (B, stride)."""

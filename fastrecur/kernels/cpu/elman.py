@@ -173,10 +173,7 @@ def _cell_gradient(cell, net, z, now):
     """dz = dh (1 - h^2), or dh where h > 0, for both vectors of the panel."""
     for k in range(2):  # a constant, for LLVM to unroll
         v = k * net.lanes
-        h = load(net.h, now.h + v)
-        dh = load(net.dh, now.dh + v)
-        if net.dy_stride > 0:
-            dh = dh + load(net.dy, now.dy + v)
+        h, dh = load(net.h, now.h + v), load(net.dh, now.dh + v)
         if cell.relu:
             zero = splat(h, 0.0)
             store(z, v, select_less(zero, h, dh, zero))
@@ -188,14 +185,14 @@ implement(cell_gradient, RNNCell, _cell_gradient)
 
 
 @merged
-def _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards, s):
+def _backward(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, mask, shards, s):
     units, far = gates.shape[2], lie_far(gates, h, len(shards) - 1)
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, 0, False, dh, mask, far)
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, starts, apart, dh, dh, units, 0, False, dh, mask, far)
     backward_rows(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards):
+def rnn_backward(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, mask, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.rnn_backward`.
 
     The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`.
@@ -208,22 +205,26 @@ def rnn_backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shard
         As `rnn_forward` left them.
     gates : array of shape (P, N, 2 W)
         Assigned: the gradients of the pre-activations.
-    dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
+    dy : array of shape (S, D, H or padded H), or (0, D, H) where nothing comes from above
+    starts : int64 array of shape (B,), or (0,) where ``dy`` is packed
+        Row of ``dy`` of the first time step of each sequence.
+    apart : int
+        Rows of ``dy`` from one time step of a sequence to its next; 0 where ``dy`` is packed.
     dh : array of shape (B, padded H)
     """
     for s in prange(len(shards) - 1):
-        _backward(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, shards, s)
+        _backward(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, mask, shards, s)
 
 
 @merged
-def _backward_together(w_hidden, steps, h, direction, gates, dy, dh, relu, meeting):
+def _backward_together(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, meeting):
     units, nothing = gates.shape[2], dh[:0]
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, 0, False, dh, nothing)
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, starts, apart, dh, dh, units, 0, False, dh, nothing)
     backward_team(RNNCell(relu), net, steps, h.shape[0] - gates.shape[1], meeting)
 
 
 @SharedKernel
-def rnn_backward_together(w_hidden, steps, h, direction, gates, dy, dh, relu, meeting, shards):
+def rnn_backward_together(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, meeting, shards):
     """`rnn_backward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
     for _ in prange(len(shards) - 1):
-        _backward_together(w_hidden, steps, h, direction, gates, dy, dh, relu, meeting)
+        _backward_together(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, meeting)

@@ -36,24 +36,15 @@ class CellFlow(NamedTuple):
     dc: object
 
 
-@inline
-def _total(net, now, v):
-    """dE/dh_t: from the step after and from above."""
-    dh = load(net.dh, now.dh + v)
-    if net.dy_stride > 0:
-        dh = dh + load(net.dy, now.dy + v)
-    return dh
-
-
 def _flow(flow, net, z, now):
     for v in range(0, net.units, net.lanes):
-        store(flow.dh, now.c + v, _total(net, now, v))
+        store(flow.dh, now.c + v, load(net.dh, now.dh + v))
     cell_gradient(flow.cell, net, z, now)
 
 
 def _cell_flow(flow, net, z, now):
     """dc_t is what the step after left and dh_t o (1 - tanh(c_t)^2)."""
-    dh, tanh_c = _total(net, now, 0), tanh(load(net.c, now.c))
+    dh, tanh_c = load(net.dh, now.dh), tanh(load(net.c, now.c))
     slope = load(z, 3 * net.units) * (splat(tanh_c, 1.0) - tanh_c * tanh_c)
     store(flow.dh, now.c, dh)
     store(flow.dc, now.c, fma(dh, slope, load(net.dc, now.dh)))
@@ -65,50 +56,51 @@ implement(cell_gradient, CellFlow, _cell_flow)
 
 
 @inline
-def _rnn(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards, s):
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, gates.shape[2], 0, False, dh, mask)
+def _rnn(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, mask, flow, shards, s):
+    units = gates.shape[2]
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, starts, apart, dh, dh, units, 0, False, dh, mask)
     cell = Flow(RNNCell(relu), pointer(flow))
     backward_rows(cell, net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def rnn_flow(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards):
+def rnn_flow(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, mask, flow, shards):
     """As `fastrecur.kernels.cpu.elman.rnn_backward`, and dE/dh_t into rows B.. of ``flow`` (B + N, padded H)."""
     for s in prange(len(shards) - 1):
-        _rnn(w_hidden, steps, h, direction, gates, dy, dh, relu, mask, flow, shards, s)
+        _rnn(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, relu, mask, flow, shards, s)
 
 
 @inline
-def _gru(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, flow, shards, s):
+def _gru(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, kept, mask, flow, shards, s):
     units = gates.shape[2] // 4
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, kept, mask)
+    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, starts, apart, dh, dh, units, units, True, kept, mask)
     cell = Flow(GRUCell(), pointer(flow))
     backward_rows(cell, net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def gru_flow(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, flow, shards):
+def gru_flow(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, kept, mask, flow, shards):
     """As `fastrecur.kernels.cpu.gru.gru_backward`, and dE/dh_t into ``flow``: see `rnn_flow`."""
     for s in prange(len(shards) - 1):
-        _gru(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, flow, shards, s)
+        _gru(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, kept, mask, flow, shards, s)
 
 
 @inline
-def _lstm(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, flow, cell_flow, shards, s):
+def _lstm(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, mask, flow, cell_flow, shards, s):
     units = gates.shape[2] // 4
-    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, mask)
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, starts, apart, dh, dc, units, 0, False, dh, mask)
     cell = CellFlow(LSTMCell(), pointer(flow), pointer(cell_flow))
     backward_rows(cell, net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def lstm_flow(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, flow, cell_flow, shards):
+def lstm_flow(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, mask, flow, cell_flow, shards):
     """As `fastrecur.kernels.cpu.lstm.lstm_backward`, and dE/dh_t, dE/dc_t into ``flow``, ``cell_flow``: see `rnn_flow`.
 
     dE/dc_t goes through h_t too.
     """
     for s in prange(len(shards) - 1):
-        _lstm(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, flow, cell_flow, shards, s)
+        _lstm(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, mask, flow, cell_flow, shards, s)
 
 
 # --- where the way back begins ---------------------------------------------------------------------------------------

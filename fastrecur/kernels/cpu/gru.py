@@ -192,8 +192,6 @@ def _cell_gradient(cell, net, z, now):
     n, r, u, q = load(z, 0), load(z, lanes), load(z, 2 * lanes), load(z, 3 * lanes)
     one = splat(n, 1.0)
     dh = load(net.dh, now.dh)
-    if net.dy_stride > 0:
-        dh = dh + load(net.dy, now.dy)
     dn = dh * (one - u) * (one - n * n)
     store(z, 0, dn)
     store(z, lanes, dn * q * r * (one - r))
@@ -206,14 +204,16 @@ implement(cell_gradient, GRUCell, _cell_gradient)
 
 
 @merged
-def _backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards, s):
+def _backward(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, kept, mask, shards, s):
     units, far = gates.shape[2] // 4, lie_far(gates, h, len(shards) - 1)
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, kept, mask, far)
+    net = backward_buffers(
+        w_hidden, h, direction, dh, gates, dy, starts, apart, dh, dh, units, units, True, kept, mask, far
+    )
     backward_rows(GRUCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards):
+def gru_backward(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, kept, mask, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.gru_backward`.
 
     The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`: the
@@ -225,24 +225,30 @@ def gru_backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shard
         W_hh, transposed: see `fastrecur.kernels.cpu.panels.pack_transposed`.
     h, direction, gates, mask, shards
         As `gru_forward` left them with ``record``; ``gates`` ends as the gradients of the pre-activations.
-    dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
+    dy : array of shape (S, D, H or padded H), or (0, D, H) where nothing comes from above
+    starts : int64 array of shape (B,), or (0,) where ``dy`` is packed
+        Row of ``dy`` of the first time step of each sequence.
+    apart : int
+        Rows of ``dy`` from one time step of a sequence to its next; 0 where ``dy`` is packed.
     dh : array of shape (B, padded H)
     kept : array of shape (B, padded H)
         Scratch; without recurrent dropout ``dh`` itself.
     """
     for s in prange(len(shards) - 1):
-        _backward(w_hidden, steps, h, direction, gates, dy, dh, kept, mask, shards, s)
+        _backward(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, kept, mask, shards, s)
 
 
 @merged
-def _backward_together(w_hidden, steps, h, direction, gates, dy, dh, meeting):
+def _backward_together(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, meeting):
     units, nothing = gates.shape[2] // 4, dh[:0]
-    net = backward_buffers(w_hidden, h, direction, dh, gates, dy, dh, dh, units, units, True, dh, nothing)
+    net = backward_buffers(
+        w_hidden, h, direction, dh, gates, dy, starts, apart, dh, dh, units, units, True, dh, nothing
+    )
     backward_team(GRUCell(), net, steps, h.shape[0] - gates.shape[1], meeting)
 
 
 @SharedKernel
-def gru_backward_together(w_hidden, steps, h, direction, gates, dy, dh, meeting, shards):
+def gru_backward_together(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, meeting, shards):
     """`gru_backward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
     for _ in prange(len(shards) - 1):
-        _backward_together(w_hidden, steps, h, direction, gates, dy, dh, meeting)
+        _backward_together(w_hidden, steps, h, direction, gates, dy, starts, apart, dh, meeting)

@@ -200,10 +200,7 @@ def _cell_gradient(cell, net, z, now):
     lanes = net.units
     i, f, g, o = load(z, 0), load(z, lanes), load(z, 2 * lanes), load(z, 3 * lanes)
     one = splat(i, 1.0)
-    dh = load(net.dh, now.dh)
-    if net.dy_stride > 0:
-        dh = dh + load(net.dy, now.dy)
-    tanh_c = tanh(load(net.c, now.c))
+    dh, tanh_c = load(net.dh, now.dh), tanh(load(net.c, now.c))
     dc = fma(dh * o, one - tanh_c * tanh_c, load(net.dc, now.dh))
     store(net.dc, now.dh, dc * f)
     store(z, 0, dc * g * i * (one - i))
@@ -216,14 +213,14 @@ implement(cell_gradient, LSTMCell, _cell_gradient)
 
 
 @merged
-def _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s):
+def _backward(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, mask, shards, s):
     units, far = gates.shape[2] // 4, lie_far(gates, h, len(shards) - 1)
-    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, mask, far)
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, starts, apart, dh, dc, units, 0, False, dh, mask, far)
     backward_rows(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], shards[s], shards[s + 1])
 
 
 @SharedKernel
-def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards):
+def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, mask, shards):
     """Twin of the recurrence of `fastrecur.kernels.reference.lstm_backward`.
 
     The products over all steps, dx and the weight gradients, follow in `fastrecur.kernels.cpu.products`.
@@ -234,22 +231,26 @@ def lstm_backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, sha
         W_hh, transposed: see `fastrecur.kernels.cpu.panels.pack_transposed`.
     h, direction, c, gates, mask, shards
         As `lstm_forward` left them with ``record``; ``gates`` ends as the gradients of the pre-activations.
-    dy : array of shape (N, D, padded H), or (0, D, padded H) where nothing comes from above
+    dy : array of shape (S, D, H or padded H), or (0, D, H) where nothing comes from above
+    starts : int64 array of shape (B,), or (0,) where ``dy`` is packed
+        Row of ``dy`` of the first time step of each sequence.
+    apart : int
+        Rows of ``dy`` from one time step of a sequence to its next; 0 where ``dy`` is packed.
     dh, dc : array of shape (B, padded H)
     """
     for s in prange(len(shards) - 1):
-        _backward(w_hidden, steps, h, direction, c, gates, dy, dh, dc, mask, shards, s)
+        _backward(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, mask, shards, s)
 
 
 @merged
-def _backward_together(w_hidden, steps, h, direction, c, gates, dy, dh, dc, meeting):
+def _backward_together(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, meeting):
     units, nothing = gates.shape[2] // 4, dh[:0]
-    net = backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, 0, False, dh, nothing)
+    net = backward_buffers(w_hidden, h, direction, c, gates, dy, starts, apart, dh, dc, units, 0, False, dh, nothing)
     backward_team(LSTMCell(), net, steps, h.shape[0] - gates.shape[1], meeting)
 
 
 @SharedKernel
-def lstm_backward_together(w_hidden, steps, h, direction, c, gates, dy, dh, dc, meeting, shards):
+def lstm_backward_together(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, meeting, shards):
     """`lstm_backward` of one sequence by several threads: see `fastrecur.kernels.cpu.team`."""
     for _ in prange(len(shards) - 1):
-        _backward_together(w_hidden, steps, h, direction, c, gates, dy, dh, dc, meeting)
+        _backward_together(w_hidden, steps, h, direction, c, gates, dy, starts, apart, dh, dc, meeting)

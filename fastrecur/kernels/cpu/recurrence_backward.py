@@ -9,7 +9,7 @@ from typing import NamedTuple
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Gates, transposed_product
 from fastrecur.kernels.cpu.recurrence import runs
-from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, store
+from fastrecur.kernels.cpu.simd import load, load_part, offset, pointer, prefetch, store
 from fastrecur.kernels.cpu.target import VECTOR_BYTES
 from fastrecur.kernels.steps import AT, ROWS
 
@@ -31,7 +31,10 @@ def cell_gradient(cell, net, z, now):
 
 
 class Backward(NamedTuple):
-    """Buffers of a backward call, as pointers and strides. ``dy_stride`` 0: nothing comes from above.
+    """Buffers of a backward call, as pointers and strides.
+
+    Rows of ``dy`` have ``dy_units`` numbers in each direction. ``dy_stride`` 0: nothing comes from above. ``apart`` 0:
+    ``dy`` is packed; else those of a sequence lie ``apart`` rows from each other, the first one in row ``starts[r]``.
 
     ``far``: whether the gates lie so far away that they are asked for some rows ahead, and with them the ``states``:
     c of the LSTM, h of the others.
@@ -53,6 +56,10 @@ class Backward(NamedTuple):
     states_stride: int
     dy: object
     dy_stride: int
+    dy_units: int
+    starts: object
+    apart: int
+    reverse: bool
     dh: object
     dc: object
     kept: object
@@ -69,7 +76,9 @@ class Backward(NamedTuple):
 
 
 @inline
-def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first, keep, kept, mask, far=False):
+def backward_buffers(
+    w_hidden, h, direction, c, gates, dy, starts, apart, dh, dc, units, first, keep, kept, mask, far=False
+):
     """`Backward` of a call's arrays."""
     n_panels, n_packed, gates_width = gates.shape
     n_transposed, n_sum, pair = w_hidden.shape
@@ -94,6 +103,10 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
         states_stride=states_stride,
         dy=offset(pointer(dy), direction * dy.shape[2]),
         dy_stride=dy_stride,
+        dy_units=dy.shape[2],
+        starts=pointer(starts),
+        apart=apart,
+        reverse=direction > 0,
         dh=pointer(dh),
         dc=pointer(dc),
         kept=pointer(kept),
@@ -111,18 +124,37 @@ def backward_buffers(w_hidden, h, direction, c, gates, dy, dh, dc, units, first,
 
 
 class Now(NamedTuple):
-    """Offsets of one panel of one row: in h, in c (now and before), in dy, and in dh and dc."""
+    """Offsets of one panel of one row: in h, in c (now and before), and in dh and dc."""
 
     h: int
     h_prev: int
     c: int
     c_prev: int
-    dy: int
     dh: int
 
 
 @inline
-def _ask_ahead(net, row, previous, first_panel, last_panel):
+def _row_above(net, at, r, t):
+    """Row of dy of row ``r`` of the time step ``t``, whose packed rows begin ``at``."""
+    if net.apart > 0:
+        return net.starts[r] + t * net.apart
+    return at + r
+
+
+@inline
+def _add_above(net, r, above, first_unit, last_unit):
+    """Add dy, in row ``above``, to dh of the step after: some units of row ``r``."""
+    dh, dy, end = offset(net.dh, r * net.c_stride), offset(net.dy, above * net.dy_stride), min(last_unit, net.dy_units)
+    for u in range(first_unit, end - net.lanes + 1, net.lanes):
+        store(dh, u, load(dh, u) + load(dy, u))
+    n_left = end % net.lanes
+    if first_unit < end and n_left > 0:
+        u = end - n_left
+        store(dh, u, load(dh, u) + load_part(dy, u, n_left))
+
+
+@inline
+def _ask_ahead(net, row, previous, above, first_panel, last_panel):
     """Prefetch gates, dy and previous states of a row: pieces too short for the processor to see a pattern in them.
 
     The RNN reads the states one step later. Where lengths differ, a few rows may be others.
@@ -131,20 +163,25 @@ def _ask_ahead(net, row, previous, first_panel, last_panel):
         prefetch(net.gates, p * net.gates_panel + row * net.gates_row, net.gates_row)
         prefetch(net.states, previous * net.states_stride + p * net.units, net.units)
         if net.dy_stride > 0:
-            prefetch(net.dy, row * net.dy_stride + p * net.units, net.units)
+            prefetch(net.dy, above * net.dy_stride + p * net.units, net.units)
 
 
 @merged
-def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_panel, next_step=0):
+def gradient_run(cell, net, first, last, at, t, before, n_rows, first_panel, last_panel, next_step=0):
     """Gate gradients of some panels of the rows ``first..last``, whose previous states lie from row ``before`` on.
 
-    ``next_step`` packed rows further lie the same rows of the step that comes next.
+    ``t`` is the time step; ``next_step`` packed rows further lie the same rows of the step that comes next.
     """
     for r in range(first, last):
-        row, previous = at + r, before + r - first
+        row, previous, above = at + r, before + r - first, _row_above(net, at, r, t)
         if net.far and last - first >= ROWS_AHEAD:
-            ahead = ROWS_AHEAD if r + ROWS_AHEAD < last else ROWS_AHEAD + next_step - (last - first)
-            _ask_ahead(net, row + ahead, previous + ahead, first_panel, last_panel)
+            other, begin, then = r + ROWS_AHEAD, at, t
+            if other >= last:
+                other, begin, then = other - (last - first), at + next_step, t + (1 if net.reverse else -1)
+            ahead = begin + other - row
+            _ask_ahead(net, row + ahead, previous + ahead, _row_above(net, begin, other, then), first_panel, last_panel)
+        if net.dy_stride > 0:
+            _add_above(net, r, above, first_panel * net.units, last_panel * net.units)
         for p in range(first_panel, last_panel):
             unit = p * net.units
             now = Now(
@@ -152,10 +189,15 @@ def gradient_run(cell, net, first, last, at, before, n_rows, first_panel, last_p
                 h_prev=previous * net.h_stride + unit,
                 c=(n_rows + row) * net.c_stride + unit,
                 c_prev=previous * net.c_stride + unit,
-                dy=row * net.dy_stride + unit,
                 dh=r * net.c_stride + unit,
             )
             cell_gradient(cell, net, offset(net.gates, p * net.gates_panel + row * net.gates_row), now)
+
+
+@inline
+def time_step(net, steps, s):
+    """Time step of line ``s`` of a table."""
+    return len(steps) - 1 - s if net.reverse else s
 
 
 @inline
@@ -184,10 +226,10 @@ def backward_rows(cell, net, steps, n_rows, begin, end):
 def _rows_together(cell, net, steps, n_rows, begin, end):
     """Gate gradients of each step, then dh of the step before."""
     for s in range(len(steps) - 1, -1, -1):
-        at = steps[s, AT]
+        at, t = steps[s, AT], time_step(net, steps, s)
         next_step = steps[max(s - 1, 0), AT] - at
         for first, last, before in runs(steps[s], begin, end):
-            gradient_run(cell, net, first, last, at, before, n_rows, 0, net.n_panels, next_step)
+            gradient_run(cell, net, first, last, at, t, before, n_rows, 0, net.n_panels, next_step)
         rows = min(end, steps[s, ROWS]) - begin
         dz = offset(net.gates, (at + begin) * net.gates_row + net.first)
         far = rows * net.n_panels * net.gates_row * (VECTOR_BYTES // net.lanes) > NEAR

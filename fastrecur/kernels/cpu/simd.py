@@ -4,8 +4,8 @@ Numba knows no vector registers, so this module gives it
 
 - a pointer (`pointer`, `offset`): kernels walk raw memory, because an array slice in a hot loop costs reference
   counting and a signed index costs a test;
-- a vector of `lanes(dtype)` numbers with ``+ - * /``, `load`, `store`, `splat`, `fma`, `select_less`, `copysign`,
-  `absolute` and the bit trick for 2^n, with a table in a register (`power_of_two`); `copy` and `prefetch`.
+- a vector of `lanes(dtype)` numbers with ``+ - * /``, `load`, `load_part`, `store`, `splat`, `fma`, `select_less`,
+  `copysign`, `absolute` and the bit trick for 2^n, with a table in a register (`power_of_two`); `copy` and `prefetch`.
 
 Everything else is ordinary Python under ``njit``. A vector is as wide as the host's registers; every lane is
 computed alone and in one order, so that its bits depend on neither its place nor its neighbours.
@@ -136,6 +136,26 @@ def load(typingctx, base, index):
 
 
 @intrinsic
+def load_part(typingctx, base, index, count):
+    """Vector of the first ``count`` numbers from ``base[index]`` on, and zeros: nothing behind them is read."""
+    if not _is_pointer(base):
+        raise TypingError("load_part() takes a float pointer, an index and a count")
+    vector = Vector(base.dtype)
+    kind, places = ir_vector(vector), ir.VectorType(ir.IntType(32), vector.lanes)
+
+    def codegen(context, builder, signature, args):
+        counts = ir_splat(builder, places, builder.trunc(args[2], ir.IntType(32)))
+        exists = builder.icmp_signed("<", ir.Constant(places, list(range(vector.lanes))), counts)
+        address = builder.bitcast(ir_element(builder, base, args[0], args[1]), kind.as_pointer())
+        arguments = [address, ir.IntType(32)(ir_align(base.dtype)), exists, ir.Constant(kind, [0.0] * vector.lanes)]
+        function_type = ir.FunctionType(kind, [argument.type for argument in arguments])
+        name = f"llvm.masked.load.v{vector.lanes}f{vector.dtype.bitwidth}.p0"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+    return vector(base, types.intp, types.intp), codegen
+
+
+@intrinsic
 def store(typingctx, base, index, value):
     """Write a vector to ``base[index]`` and on."""
 
@@ -204,11 +224,11 @@ def prefetch_to_write(typingctx, base, first, count):
 # --- vector arithmetic -----------------------------------------------------------------------------------------------
 
 
-def ir_splat(builder, vector, scalar):
-    """A vector with ``scalar`` in every lane."""
-    one = builder.insert_element(ir.Constant(ir_vector(vector), ir.Undefined), scalar, ir.IntType(32)(0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
-    return builder.shuffle_vector(one, ir.Constant(ir_vector(vector), ir.Undefined), mask)
+def ir_splat(builder, kind, scalar):
+    """A vector of the LLVM type ``kind`` with ``scalar`` in every lane."""
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.IntType(32)(0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), mask)
 
 
 @intrinsic
@@ -217,7 +237,7 @@ def splat(typingctx, like, scalar):
     vector = like if isinstance(like, Vector) else Vector(like.dtype)
 
     def codegen(context, builder, signature, args):
-        return ir_splat(builder, vector, args[1])
+        return ir_splat(builder, ir_vector(vector), args[1])
 
     return vector(like, vector.dtype), codegen
 
@@ -287,7 +307,7 @@ def _ir_look_up(context, builder, vector, table, args):
     numbers = [builder.extract_value(numbers, k) for k in range(table.count)]
     numbers = [context.cast(builder, number, table.dtype, vector.dtype) for number in numbers]
     if table.count == 1:
-        return ir_splat(builder, vector, numbers[0])
+        return ir_splat(builder, ir_vector(vector), numbers[0])
     register = ir.Constant(ir_vector(vector), ir.Undefined)
     for lane in range(vector.lanes):
         register = builder.insert_element(register, numbers[lane % table.count], ir.IntType(32)(lane))

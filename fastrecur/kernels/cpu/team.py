@@ -21,7 +21,7 @@ from numba.core.extending import intrinsic
 from fastrecur.kernels.compile import inline, merged
 from fastrecur.kernels.cpu.products import Gates, transposed_product
 from fastrecur.kernels.cpu.recurrence import forward_step, run_ahead, runs, steps_ahead
-from fastrecur.kernels.cpu.recurrence_backward import gradient_run
+from fastrecur.kernels.cpu.recurrence_backward import gradient_run, time_step
 from fastrecur.kernels.cpu.simd import INT64, offset
 from fastrecur.kernels.cpu.target import CACHE_LINE
 from fastrecur.kernels.steps import AT, ROWS
@@ -163,9 +163,9 @@ def backward_team(cell, net, steps, n_rows, meeting):
     first, last = begin * net.pair // net.units, min(net.n_panels, end * net.pair // net.units)
     w = offset(net.w_hidden, begin * net.n_panels * net.width * net.pair)
     for s in range(len(steps) - 1, -1, -1):
-        row = steps[s, AT]
+        row, t = steps[s, AT], time_step(net, steps, s)
         for one, other, before in runs(steps[s], 0, steps[s, ROWS]):
-            gradient_run(cell, net, one, other, row, before, n_rows, first, last)
+            gradient_run(cell, net, one, other, row, t, before, n_rows, first, last)
         meet(meeting, rank, size, len(steps) - s)
         dz = offset(net.gates, row * net.gates_row + net.first)
         gates = Gates(dz, net.gates_row, net.n_panels, net.gates_panel, net.width, 0)

@@ -299,7 +299,7 @@ def _dot_step(builder, acc, a_side, b_side):
         @functools.cache
         def number_of_a(row):
             address = ir_element(builder, a, a_rows[row], builder.mul(k, a_k))
-            return ir_splat(builder, vector, ir_read(builder, ir_float(a.dtype), address, ir_align(a.dtype)))
+            return ir_splat(builder, ir_vector(vector), ir_read(builder, ir_float(a.dtype), address, ir_align(a.dtype)))
 
         if len(b_rows) == 1 and n_rows >= TALL_ROWS:
             for n in range(n_vectors):

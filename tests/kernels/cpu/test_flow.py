@@ -46,21 +46,22 @@ def both_ways(problems, dtype, n_threads, keep):
             if buffer is not None:
                 buffer[key] = 0.0
                 buffer[key, :, :n] = given
+    above = stack.above(dy)
     for direction in stack.directions:
         key, d, n = direction.index, direction.direction, stack.hidden_size
         dh, gates = back.dh[key], back.gates[key]
         kept = [np.full((len(trace.states[0]), stack.padded), np.nan, dtype) for _ in range(2)]
         if not keep:
-            stack._gate_gradient(direction, trace, back, dy)
+            stack._gate_gradient(direction, trace, back, above)
         else:
             common, rest = (back.hidden[key], trace.steps[d], trace.states[0], d), (trace.masks[key], kept[0])
             if stack.cell == "rnn":
-                flow.rnn_flow(*common, gates, dy, dh, stack.relu, *rest, back.row_shards[key])
+                flow.rnn_flow(*common, gates, *above, dh, stack.relu, *rest, back.row_shards[key])
             elif stack.cell == "gru":
-                flow.gru_flow(*common, gates, dy, dh, dh, *rest, back.row_shards[key])
+                flow.gru_flow(*common, gates, *above, dh, dh, *rest, back.row_shards[key])
             else:
                 flow.lstm_flow(
-                    *common, trace.cells[key], gates, dy, dh, back.dc[key], *rest, kept[1], back.row_shards[key]
+                    *common, trace.cells[key], gates, *above, dh, back.dc[key], *rest, kept[1], back.row_shards[key]
                 )
         left = [gates.copy(), dh.copy(), *([back.dc[key].copy()] if stack.has_cell_state else [])]
         rows = len(problems[0].lengths)

@@ -10,7 +10,7 @@ from numba.core.errors import TypingError
 
 from fastrecur.kernels.cpu import simd
 from fastrecur.kernels.cpu.simd import copy as simd_copy
-from fastrecur.kernels.cpu.simd import load, offset, pointer, prefetch, prefetch_to_write, store
+from fastrecur.kernels.cpu.simd import load, load_part, offset, pointer, prefetch, prefetch_to_write, store
 from fastrecur.kernels.cpu.target import HAS_FMA, VECTOR_BYTES
 
 SPECIAL = [np.nan, -np.inf, np.inf, -0.0, 0.0, 1.0, -1.0, 2.5, -3.0, 1e-30, -1e30]
@@ -238,6 +238,21 @@ def test_load_refuses_integers():
 
     with pytest.raises(TypingError, match="float pointer"):
         run(np.zeros(16, np.int64))
+
+
+@each_dtype
+def test_a_part_of_a_vector_is_followed_by_zeros(dtype):
+    @compiled
+    def run(a, count, out):
+        store(pointer(out), 0, load_part(pointer(a), 1, count))
+
+    n = lanes(dtype)
+    for count in (-1, 0, 1, n - 1, n, n + 3):
+        a, out = np.full(n + 5, np.nan, dtype), np.empty(n, dtype)
+        exist = max(0, min(count, n))
+        a[1 : exist + 1] = np.arange(exist)
+        run(a, count, out)
+        np.testing.assert_array_equal(out, [*range(exist), *[0.0] * (n - exist)])
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 33])
