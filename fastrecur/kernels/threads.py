@@ -221,11 +221,14 @@ def team_shards(lengths, weights, n_threads):
     return np.arange(n_threads + 1) if n_threads > 1 else None
 
 
-def even_shards(n_items, multiply_adds, n_threads, multiple=1):
-    """Bounds of ``n_items`` equal pieces of work, ``multiply_adds`` each, for each thread; whole multiples."""
+def even_shards(n_items, multiply_adds, n_threads, multiple=1, row=None):
+    """Bounds of ``n_items`` equal pieces of work, ``multiply_adds`` each, for each thread.
+
+    They are whole multiples, of items that lie in rows: multiples from the beginning of a ``row`` on.
+    """
     n_threads = min(n_threads, n_items // multiple, n_items * multiply_adds // WORTH_A_THREAD)
     if n_threads <= 1:
         return _whole(n_items)
     bounds = np.arange(n_threads + 1) * n_items // n_threads
-    bounds[1:-1] -= bounds[1:-1] % multiple
+    bounds[1:-1] -= bounds[1:-1] % (row or n_items) % multiple
     return bounds

@@ -228,7 +228,8 @@ class BackwardTrace:
             self.dbias.append(take("dbias", *direction.bias.shape))
             self.row_shards.append(threads.row_shards(packing.lengths, direction.w.size, n_threads))
             n_lines, line = layout.n_panels * direction.n_inputs, packing.n_packed * direction.columns
-            shards = threads.even_shards(n_lines, line, n_threads, multiple=TALL[layout.vectors])
+            tall, panel = TALL[layout.vectors], direction.n_inputs
+            shards = threads.even_shards(n_lines, line, n_threads, multiple=tall, row=panel)
             self.weight_shards.append(shards)
             a_row = direction.segments * direction.input_width * layout.features.size
             packed = threads.even_shards(packing.n_packed, a_row, n_threads, multiple=TALL_2)

@@ -81,6 +81,13 @@ def test_small_work_is_not_shared():
     assert len(threads.even_shards(100, 9 * worth // 100, 4)) == 5
 
 
+def test_even_shards_of_whole_rows():
+    assert threads.even_shards(160, 10**9, 2, 12).tolist() == [0, 72, 160]
+    assert threads.even_shards(160, 10**9, 2, 12, row=80).tolist() == [0, 80, 160]
+    assert threads.even_shards(160, 10**9, 4, 12, row=80).tolist() == [0, 36, 80, 116, 160]
+    assert threads.even_shards(150, 10**9, 2, 12, row=50).tolist() == [0, 74, 150]
+
+
 @each_number
 @pytest.mark.parametrize("multiple", [1, 6, 12])
 @pytest.mark.parametrize("n_items", [0, 1, 5, 12, 13, 24, 35, 100, 1201])
