@@ -138,7 +138,7 @@ def second_thread(options):
     """Seconds of one thread over seconds of two."""
     groups = {f"{cell} {what}": grid.SECOND_THREAD for cell in options.cells for what in ("forward", "training")}
     notes = ["Seconds of fastrecur on one thread over its seconds on two, which give the same bits."]
-    notes += [f"Taken while the bare tile, timed in turn, gains {SECOND_CORE:g}x and more on two threads; else marked ~."]
+    notes += [f"Taken while the bare tile, timed in turn, is {SECOND_CORE:g}x as fast on two threads; else marked ~."]
     title = f"Second thread, H of {THREADS_HIDDEN} and more"
     table = Table(title, notes, ("shape", "B, T, F, H"), groups, "us, 2 threads : 1")
     for shape in (shape for shape in options.shapes if shape.hidden >= THREADS_HIDDEN):

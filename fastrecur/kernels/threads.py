@@ -25,6 +25,9 @@ from fastrecur.kernels.cpu.target import LARGE_WEIGHTS, VECTOR_BYTES
 #: hour; with 2 million it added half as much again at another.
 WORTH_A_THREAD = 4_000_000 if VECTOR_BYTES == 64 else 1_200_000
 
+#: So much of `WORTH_A_THREAD` is enough for threads that have just worked and still wait for more.
+AWAKE = 3 / 8
+
 #: Multiply-adds of a thread's part of one time step, about 1.5 microseconds, for which it pays to wait for the others.
 WORTH_A_MEETING = 50_000
 
@@ -221,12 +224,14 @@ def team_shards(lengths, weights, n_threads):
     return np.arange(n_threads + 1) if n_threads > 1 else None
 
 
-def even_shards(n_items, multiply_adds, n_threads, multiple=1, row=None):
+def even_shards(n_items, multiply_adds, n_threads, multiple=1, row=None, awake=False):
     """Bounds of ``n_items`` equal pieces of work, ``multiply_adds`` each, for each thread.
 
-    They are whole multiples, of items that lie in rows: multiples from the beginning of a ``row`` on.
+    They are whole multiples, of items that lie in rows: multiples from the beginning of a ``row`` on. ``awake``: the
+    threads have just worked.
     """
-    n_threads = min(n_threads, n_items // multiple, n_items * multiply_adds // WORTH_A_THREAD)
+    worth = max(1, int(AWAKE * WORTH_A_THREAD)) if awake else WORTH_A_THREAD
+    n_threads = min(n_threads, n_items // multiple, n_items * multiply_adds // worth)
     if n_threads <= 1:
         return _whole(n_items)
     bounds = np.arange(n_threads + 1) * n_items // n_threads

@@ -232,7 +232,8 @@ class BackwardTrace:
             shards = threads.even_shards(n_lines, line, n_threads, multiple=tall, row=panel)
             self.weight_shards.append(shards)
             a_row = direction.segments * direction.input_width * layout.features.size
-            packed = threads.even_shards(packing.n_packed, a_row, n_threads, multiple=TALL_2)
+            awake = len(shards) > 2
+            packed = threads.even_shards(packing.n_packed, a_row, n_threads, multiple=TALL_2, awake=awake)
             self.packed_shards.append(packed)
             before, n_features = self.segments[direction.direction], direction.segments * direction.n_features
             size = scratch_size(self.dw[-1], layout.vectors, n_features, packing.n_packed, before)

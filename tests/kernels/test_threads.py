@@ -79,6 +79,9 @@ def test_small_work_is_not_shared():
     assert len(threads.even_shards(100, worth // 100 - 1, 4)) == 2
     assert len(threads.even_shards(100, 2 * worth // 100, 4)) == 3
     assert len(threads.even_shards(100, 9 * worth // 100, 4)) == 5
+    assert len(threads.even_shards(100, 2 * worth // 100, 1, awake=True)) == 2
+    assert len(threads.even_shards(100, 3 * worth // 400 - 1, 4, awake=True)) == 2
+    assert len(threads.even_shards(100, 3 * worth // 400, 4, awake=True)) == 3
 
 
 def test_even_shards_of_whole_rows():
