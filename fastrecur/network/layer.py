@@ -345,6 +345,8 @@ class Layer:
     def _gradient_rows(self, dy, packing, shape):
         """Gradient of y (B, T, D * H) as rows (S, D, H), copied only if need be, and where those of a sequence lie."""
         dy = validation.check_array_shape("dy", dy, shape, self.dtype)
+        if np.may_share_memory(dy, self._grads.flat):  # which are written to while dy is read
+            dy = dy.copy()
         if not _is_time_major(dy):
             dy = np.require(dy, requirements=["C", "W"])
         rows, starts, apart = _time_steps(dy, packing)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastrecur.kernels import threads
 from fastrecur.layers import GRU, LSTM, RNN
 from tests.network.data import assert_same_bits, each_cell, make, normal, parts, random_state, run
 
@@ -45,16 +46,37 @@ def test_layout_of_dy_does_not_matter(cell, lengths, n_hidden):
 
 
 @pytest.mark.parametrize("lengths", [None, [2, 6, 1, 3]])
-def test_dy_is_read_where_it_lies(lengths, monkeypatch):
-    layer, x, dy, seen = make("lstm", 3, 7), normal(0, 4, 6, 3), normal(1, 4, 6, 7), []
+def test_dy_is_read_where_it_lies_and_not_written_to(lengths, monkeypatch):
+    layer, x, dy, seen = make("lstm", 3, 7, bidirectional=True), normal(0, 4, 6, 3), normal(1, 4, 6, 14), []
     time_major = np.ascontiguousarray(dy.swapaxes(0, 1)).swapaxes(0, 1)
     backward = layer._stack.backward
-    monkeypatch.setattr(
-        layer._stack, "backward", lambda *given, **places: seen.append(given[3]) or backward(*given, **places)
-    )
+
+    def watched(trace, grads, n_threads, dy, *rest, **places):
+        seen.append(dy)
+        return backward(trace, grads, n_threads, dy, *rest, **places)
+
+    monkeypatch.setattr(layer._stack, "backward", watched)
     for view in (dy, time_major):
         run(layer, x, None, lengths, view)
         assert np.shares_memory(seen.pop(), view)
+        np.testing.assert_array_equal(view, normal(1, 4, 6, 14))
+
+
+@each_cell
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_threads_read_their_parts_of_dy(cell, n_rows, monkeypatch):
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(threads, "WORTH_A_MEETING", 1)
+    one, two = (make(cell, 3, 40, bidirectional=True, n_threads=n) for n in (1, 2))
+    x, dy, lengths = normal(0, n_rows, 9, 3), normal(1, n_rows, 9, 80), [6, 9, 1, 3, 9][:n_rows]
+    assert_same_bits(run(two, x, None, lengths, dy), run(one, x, None, lengths, dy))
+
+
+def test_dy_out_of_the_gradients_is_as_it_was_when_given():
+    layer, x = make("lstm", 4, 8, bidirectional=True), normal(0, 1, 4, 4)
+    expected = run(layer, x, dy=np.zeros((1, 4, 16), np.float32))
+    view = next(iter(layer.grads.values())).base[:64].reshape(1, 4, 16)
+    assert_same_bits(run(layer, x, dy=view), expected)
 
 
 @pytest.mark.parametrize("time_major", [False, True])

@@ -1,7 +1,10 @@
 """Vectors and tiles against NumPy, number by number, and the order of a tile's sums."""
 
+import ctypes
 import functools
+import mmap
 import operator
+import sys
 
 import numba
 import numpy as np
@@ -253,6 +256,22 @@ def test_a_part_of_a_vector_is_followed_by_zeros(dtype):
         a[1 : exist + 1] = np.arange(exist)
         run(a, count, out)
         np.testing.assert_array_equal(out, [*range(exist), *[0.0] * (n - exist)])
+
+
+@each_dtype
+@pytest.mark.skipif(sys.platform != "linux", reason="forbids a page of memory")
+def test_nothing_is_read_behind_a_part_of_a_vector(dtype):
+    @compiled
+    def run(a, first, out):
+        store(pointer(out), 0, load_part(pointer(a), first, 3))
+
+    memory = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+    second = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(memory, mmap.PAGESIZE)))
+    assert ctypes.CDLL(None).mprotect(second, mmap.PAGESIZE, 0) == 0
+    a, out = np.frombuffer(memory, dtype, mmap.PAGESIZE // np.dtype(dtype).itemsize), np.empty(lanes(dtype), dtype)
+    a[-3:] = 1, 2, 3
+    run(a, len(a) - 3, out)
+    np.testing.assert_array_equal(out[:3], [1, 2, 3])
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 33])
