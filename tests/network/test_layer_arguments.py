@@ -74,9 +74,10 @@ def test_threads_read_their_parts_of_dy(cell, n_rows, monkeypatch):
 
 def test_dy_out_of_the_gradients_is_as_it_was_when_given():
     layer, x = make("lstm", 4, 8, bidirectional=True), normal(0, 1, 4, 4)
-    expected = run(layer, x, dy=np.zeros((1, 4, 16), np.float32))
-    view = next(iter(layer.grads.values())).base[:64].reshape(1, 4, 16)
-    assert_same_bits(run(layer, x, dy=view), expected)
+    dstate = random_state(layer, 1)
+    expected = run(layer, x, dy=np.zeros((1, 4, 16), np.float32), dstate=dstate)
+    view = next(iter(layer.grads.values())).base[:64].reshape(1, 4, 16)  # zeros, until they are added to
+    assert_same_bits(run(layer, x, dy=view, dstate=dstate), expected)
 
 
 @pytest.mark.parametrize("time_major", [False, True])
