@@ -15,7 +15,7 @@ from dataclasses import dataclass
 ROUND, REST = 0.002, 0.010
 
 #: Seconds of untimed calls of a side behind its rest. For milliseconds after it a virtual machine runs a second thread
-#: slower: on a Zen 5 two threads took 4 to 20% more behind 0.5 ms of calls, and no less behind 20 ms than behind 6.
+#: slower: on a Zen 5 two threads took 4 to 23% more behind 0.5 ms of calls, and no less behind 20 ms than behind 6.
 WARM = 0.006
 
 #: Seconds of a call from which on it needs no other call to warm up: what is cold at its start does not show.
